@@ -1,0 +1,83 @@
+"""How a named backend is made, and what one call of it may hold."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from pubworks.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one ``backend.run`` may hold; None is no limit."""
+
+    max_circuits: int | None = None
+    max_shots: int | None = None
+    #: Bytes of QPY of all circuits, before compression and with parameters unbound.
+    max_payload_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """A registered backend.
+
+    Example::
+
+        BackendSpec("aer", "qiskit_aer:AerSimulator", {"method": "statevector"})
+    """
+
+    name: str
+    #: ``module:callable``.
+    factory: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    #: Argument -> name of the environment variable that holds its value.
+    secrets: dict[str, str] = field(default_factory=dict)
+    limits: Limits = Limits()
+
+    @property
+    def digest(self) -> str:
+        """Hash of what the backend is made from; another hash is another backend."""
+        text = json.dumps([self.factory, self.arguments], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def build(self) -> Any:
+        """Return the ``BackendV2``.
+
+        Raises:
+            ConfigError: Names the backend, what fails (import, secret, call) and where to mend it.
+        """
+        factory, arguments = self._load_factory(), {**self.arguments, **self._read_secrets()}
+        try:
+            return factory(**arguments)
+        except Exception as error:
+            raise ConfigError(
+                f"Backend {self.name!r}: {self.factory} failed with {type(error).__name__}: {error}. "
+                f"Check its arguments ({', '.join(arguments) or 'none'}) in [backends.{self.name}]."
+            ) from error
+
+    def _load_factory(self) -> Any:
+        module, _, attribute = self.factory.partition(":")
+        try:
+            found = importlib.import_module(module)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"Backend {self.name!r}: cannot load {self.factory}: {error}. Install the provider's package "
+                f"in this environment, or mend the factory."
+            ) from error
+        return found
+
+    def _read_secrets(self) -> dict[str, str]:
+        missing = sorted(variable for variable in self.secrets.values() if variable not in os.environ)
+        if missing:
+            raise ConfigError(
+                f"Backend {self.name!r} needs the environment variable {', '.join(missing)}, which is not set here. "
+                "Export it where the worker runs."
+            )
+        return {argument: os.environ[variable] for argument, variable in self.secrets.items()}

@@ -1,0 +1,107 @@
+"""Circuits as compressed QPY, addressed by the hash of their content.
+
+QPY below version 13 can run code while it is loaded (CVE-2025-2000), so the version is read before Qiskit sees the bytes.
+Circuits are written in version 15, which every supported Qiskit reads (2.1 reads up to 15), and in Qiskit's newest only
+when a circuit needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+
+from qiskit import QuantumCircuit, qpy
+from qiskit.qpy import QpyError
+from qiskit.qpy.exceptions import UnsupportedFeatureForVersion
+
+from pubworks.codec.arrays import compress, decompress
+from pubworks.errors import SubmissionError
+
+OLDEST_QPY = 13
+WRITTEN_QPY = 15
+
+#: Largest circuit that is read, in bytes of QPY.
+MAX_QPY_BYTES = 256 << 20
+
+_MAGIC = b"QISKIT"
+
+
+@dataclass(frozen=True)
+class CircuitBlob:
+    """A circuit as it is stored."""
+
+    #: SHA-256 of the QPY, in hex.
+    hash: str
+    #: Compressed QPY.
+    data: bytes
+    #: Bytes of QPY before compression.
+    size: int
+
+
+def encode(circuit: QuantumCircuit) -> CircuitBlob:
+    """Return a circuit as compressed QPY with its content hash.
+
+    Raises:
+        SubmissionError: QPY cannot express the circuit, or its metadata is not JSON.
+    """
+    try:
+        raw = _dump(circuit)
+    except (QpyError, TypeError, ValueError) as error:
+        raise SubmissionError(
+            f"Circuit {circuit.name!r} cannot be stored as QPY: {error}. "
+            "Use instructions that QPY knows and JSON values in circuit.metadata."
+        ) from error
+    return CircuitBlob(hashlib.sha256(raw).hexdigest(), compress(raw), len(raw))
+
+
+def decode(data: bytes) -> QuantumCircuit:
+    """Return the circuit of :func:`encode`."""
+    return load_qpy(decompress(data, MAX_QPY_BYTES))[0]
+
+
+def load_qpy(raw: bytes) -> list[QuantumCircuit]:
+    """Return the circuits of a QPY file that may come from anyone.
+
+    Raises:
+        SubmissionError: It is not QPY, is too large, is of a version that could run code, or is damaged.
+    """
+    check_qpy(raw)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "written by a newer Qiskit": loading tells whether that matters
+            circuits = qpy.load(io.BytesIO(raw))
+    except Exception as error:  # damaged bytes raise anything from struct.error to UnicodeDecodeError
+        raise SubmissionError(f"The QPY data is damaged: {type(error).__name__}: {error}. Write it again.") from error
+    if not all(isinstance(circuit, QuantumCircuit) for circuit in circuits):
+        raise SubmissionError("The QPY data holds something other than circuits. Write circuits only.")
+    return list(circuits)
+
+
+def check_qpy(raw: bytes) -> None:
+    """Refuse bytes that are not QPY of a version without known code execution.
+
+    Raises:
+        SubmissionError: Says which version was found and what to do.
+    """
+    if len(raw) > MAX_QPY_BYTES:
+        raise SubmissionError(f"QPY data of {len(raw)} bytes is over the limit of {MAX_QPY_BYTES}. Split the file.")
+    if len(raw) < len(_MAGIC) + 1 or not raw.startswith(_MAGIC):
+        raise SubmissionError("This is not QPY data. Write it with qiskit.qpy.dump(circuits, file).")
+    version = raw[len(_MAGIC)]
+    if version < OLDEST_QPY:
+        raise SubmissionError(
+            f"QPY version {version} is refused: versions below {OLDEST_QPY} can run code when loaded (CVE-2025-2000). "
+            f"Write it again with qiskit.qpy.dump(circuits, file, version={WRITTEN_QPY})."
+        )
+
+
+def _dump(circuit: QuantumCircuit) -> bytes:
+    buffer = io.BytesIO()
+    try:
+        qpy.dump(circuit, buffer, version=WRITTEN_QPY)
+    except UnsupportedFeatureForVersion:
+        buffer = io.BytesIO()
+        qpy.dump(circuit, buffer)
+    return buffer.getvalue()

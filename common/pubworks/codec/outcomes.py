@@ -1,0 +1,198 @@
+"""What a provider returns for the circuits of one slice, as packed arrays; and back.
+
+Packed means: the joint outcome of all classical bits of a circuit, most significant bit first, padded with zeros on the
+left to whole bytes, as ``uint8``. That is the layout of :class:`qiskit.primitives.BitArray`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pubworks.codec.arrays import pack, unpack
+from pubworks.errors import ProviderError
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One outcome per shot, in the order in which the backend measured them."""
+
+    #: Shape (circuits, shots, bytes).
+    bits: NDArray[np.uint8]
+
+    def to_bytes(self) -> bytes:
+        """Return the stored form."""
+        return pack({"kind": "memory"}, [self.bits])
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Distinct outcomes and how often each was seen; the order of the shots is lost."""
+
+    #: Shape (distinct outcomes of all circuits, bytes).
+    outcomes: NDArray[np.uint8]
+    #: Shape (distinct outcomes of all circuits,).
+    counts: NDArray[np.int64]
+    #: Index behind the last outcome of each circuit; shape (circuits,).
+    ends: NDArray[np.int64]
+
+    def to_bytes(self) -> bytes:
+        """Return the stored form."""
+        return pack({"kind": "counts"}, [self.outcomes, self.counts, self.ends])
+
+    def expand(self, circuit: int) -> NDArray[np.uint8]:
+        """Return the outcomes of one circuit, equal ones side by side; shape (shots, bytes)."""
+        first = self.ends[circuit - 1] if circuit else 0
+        chosen = slice(first, self.ends[circuit])
+        return np.repeat(self.outcomes[chosen], self.counts[chosen], axis=0)
+
+
+@dataclass(frozen=True)
+class Kerneled:
+    """Measurement level 1: complex values per memory slot instead of bits."""
+
+    #: Shape (circuits, shots, slots), or (circuits, slots) where the backend averaged over the shots.
+    values: NDArray[np.complex128]
+
+    def to_bytes(self) -> bytes:
+        """Return the stored form."""
+        return pack({"kind": "kerneled"}, [self.values])
+
+
+Outcomes = Memory | Counts | Kerneled
+
+
+def from_bytes(data: bytes) -> Outcomes:
+    """Return the outcomes of a stored chunk."""
+    header, arrays = unpack(data)
+    return {"memory": Memory, "counts": Counts, "kerneled": Kerneled}[header["kind"]](*arrays)  # type: ignore[no-any-return]
+
+
+def read_outcomes(
+    data: Sequence[Any], *, num_clbits: int, shots: int, measures: bool, meas_level: int = 2
+) -> Outcomes:
+    """Return what a provider reported for the circuits of one slice.
+
+    Args:
+        data: ``ExperimentResult.data`` of each circuit, in order.
+        num_clbits: Classical bits of each circuit.
+        shots: Shots that were asked for.
+        measures: Whether the circuits write to their classical bits at all; if not, all bits are 0.
+        meas_level: 2 for bits, 1 for complex values.
+
+    Raises:
+        ProviderError: There are neither memory nor counts, they have another width, or shots are missing.
+    """
+    memories = [getattr(item, "memory", None) for item in data]
+    if meas_level == 1:
+        return _kerneled(memories)
+    if all(memory is not None and len(memory) for memory in memories):
+        return Memory(np.stack([_read_memory(memory, num_clbits, shots) for memory in memories]))
+    counts = [getattr(item, "counts", None) for item in data]
+    if all(counts):
+        return _join_counts([_read_counts(item, num_clbits, shots) for item in counts])
+    if not measures:
+        return Memory(np.zeros((len(data), shots, num_bytes(num_clbits)), dtype=np.uint8))
+    raise ProviderError(
+        "The backend returned neither memory nor counts for a circuit that measures. "
+        "Run the circuit on it by hand and look at result().data()."
+    )
+
+
+def num_bytes(num_bits: int) -> int:
+    """Return how many bytes hold ``num_bits`` bits.
+
+    >>> [num_bytes(n) for n in (0, 1, 8, 9)]
+    [0, 1, 1, 2]
+    """
+    return -(-num_bits // 8)
+
+
+def parse_outcomes(keys: Iterable[str | int], width: int) -> NDArray[np.uint8]:
+    """Return outcomes as a provider writes them, packed; shape (keys, bytes).
+
+    Hexadecimal (``0x1f``) and binary (``0b11``) numbers, integers, and bitstrings with or without spaces between
+    registers are understood.
+
+    Raises:
+        ProviderError: A key is none of these, or is not ``width`` bits wide.
+
+    >>> parse_outcomes(["0x3", "0x0"], 2).tolist(), parse_outcomes(["1 01"], 3).tolist()
+    ([[3], [0]], [[5]])
+    """
+    keys = list(keys)
+    try:
+        if keys and isinstance(keys[0], str) and keys[0][:2] not in ("0x", "0b"):
+            return _pack_bitstrings([key.replace(" ", "") for key in keys], width)  # type: ignore[union-attr]
+        return _pack_numbers(_numbers(keys), width)
+    except (ValueError, OverflowError, TypeError) as error:
+        raise ProviderError(
+            f"The backend returned outcome {keys[0]!r} where {width} classical bits were measured: {error}. "
+            "Its results cannot be trusted as they are."
+        ) from error
+
+
+def _numbers(keys: list[Any]) -> list[int]:
+    if isinstance(keys[0], str):
+        return list(map(int, keys, repeat(16 if keys[0][:2] == "0x" else 2)))
+    return [int(key) for key in keys]
+
+
+def _pack_numbers(numbers: list[int], width: int) -> NDArray[np.uint8]:
+    if width > 0 and max(numbers) >> width:
+        raise ValueError(f"{max(numbers):#x} has more than {width} bits")
+    size = num_bytes(width)
+    if width <= 64:
+        return np.array(numbers, dtype=">u8").view(np.uint8).reshape(-1, 8)[:, 8 - size :].copy()
+    joined = b"".join(number.to_bytes(size, "big") for number in numbers)
+    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, size)
+
+
+def _pack_bitstrings(keys: list[str], width: int) -> NDArray[np.uint8]:
+    if any(len(key) != width for key in keys):
+        raise ValueError("a bitstring has another width")
+    bits = np.frombuffer("".join(keys).encode(), dtype=np.uint8).reshape(-1, width) - ord("0")
+    if bits.max(initial=0) > 1:
+        raise ValueError("a bitstring has other characters than 0 and 1")
+    return pack_bits(bits)
+
+
+def pack_bits(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return bits, most significant first on the last axis, packed into bytes."""
+    padding = [(0, 0)] * (bits.ndim - 1) + [(-bits.shape[-1] % 8, 0)]
+    return np.packbits(np.pad(bits, padding), axis=-1)
+
+
+def _read_memory(memory: Sequence[str], width: int, shots: int) -> NDArray[np.uint8]:
+    _check_shots(len(memory), shots)
+    return parse_outcomes(memory, width)
+
+
+def _read_counts(counts: Mapping[Any, Any], width: int, shots: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    values = np.array(list(counts.values()))
+    if np.any(values != np.round(values)) or np.any(values < 0):
+        raise ProviderError("The backend returned probabilities instead of counts; they are not samples.")
+    _check_shots(int(values.sum()), shots)
+    return parse_outcomes(counts, width), values.astype(np.int64)
+
+
+def _check_shots(got: int, asked: int) -> None:
+    if got != asked:
+        raise ProviderError(f"The backend returned {got} of {asked} shots. Lower max_shots if it caps them silently.")
+
+
+def _join_counts(parts: list[tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> Counts:
+    outcomes, counts = (np.concatenate(items) for items in zip(*parts, strict=True))
+    return Counts(outcomes, counts, np.cumsum([len(item) for item, _ in parts]))
+
+
+def _kerneled(memories: list[Any]) -> Kerneled:
+    if any(memory is None for memory in memories):
+        raise ProviderError("The backend returned no memory at meas_level 1. Ask whether it supports that level.")
+    raw = np.asarray(memories, dtype=float)
+    return Kerneled(raw[..., 0] + 1j * raw[..., 1])

@@ -1,0 +1,104 @@
+"""The errors of pubworks, one tree.
+
+::
+
+    PubworksError
+    ├── ConfigError                  a setting is missing, unknown or wrong
+    ├── SubmissionError              a workload cannot be planned or stored as asked
+    ├── ProviderError                what a backend did wrong
+    │   ├── Transient                worth trying again
+    │   ├── RateLimited              try again after ``retry_after`` seconds
+    │   ├── Rejected                 the provider will never accept this
+    │   └── Uncertain                nobody knows whether the provider accepted the run
+    ├── JobError                     a job did not give what was asked
+    │   ├── JobFailed
+    │   ├── JobCancelled
+    │   └── JobTimeout
+    ├── StoreError                   the database
+    │   ├── StoreUnreachable
+    │   ├── SchemaOutOfDate
+    │   └── JobNotFound
+    └── BrokerUnreachable            the queue
+"""
+
+from __future__ import annotations
+
+
+class PubworksError(Exception):
+    """Base of every error that pubworks raises on purpose; its text says what to do next."""
+
+
+class ConfigError(PubworksError):
+    """A setting is missing, unknown or wrong."""
+
+
+class SubmissionError(PubworksError, ValueError):
+    """A workload cannot be planned or stored as asked; nothing was stored."""
+
+
+class ProviderError(PubworksError):
+    """A backend failed or answered nonsense."""
+
+
+class Transient(ProviderError):
+    """A failure that is likely to pass."""
+
+
+class RateLimited(ProviderError):
+    """The provider asks to slow down.
+
+    Args:
+        message: What the provider said.
+        retry_after: Seconds to wait, if the provider named them.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Rejected(ProviderError):
+    """The provider will not run this, however often it is asked."""
+
+
+class Uncertain(ProviderError):
+    """It is not known whether the provider accepted the run."""
+
+
+class JobError(PubworksError):
+    """A job did not give what was asked of it."""
+
+
+class JobFailed(JobError):
+    """Some or all PUBs of a job failed."""
+
+
+class JobCancelled(JobError):
+    """The job was cancelled before it was complete."""
+
+
+class JobTimeout(JobError, TimeoutError):
+    """The job was not done in the time given; it goes on."""
+
+
+class StoreError(PubworksError):
+    """The database did not give what was asked of it."""
+
+
+class StoreUnreachable(StoreError):
+    """The database does not answer."""
+
+
+class SchemaOutOfDate(StoreError):
+    """The database has another schema than this version of pubworks."""
+
+
+class JobNotFound(StoreError, KeyError):
+    """No job has this id."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would show the repr
+
+
+class BrokerUnreachable(PubworksError):
+    """The broker of the Celery queue does not answer."""

@@ -1,0 +1,164 @@
+"""Settings: flag > ``PUBWORKS_*`` environment > ``pubworks.toml`` > default.
+
+The file is looked for at ``PUBWORKS_CONFIG``, then ``./pubworks.toml``, then in the user's configuration folder.
+A worked example::
+
+    database = "postgresql+psycopg://lab@db.lab/pubworks"
+    broker = "redis://queue.lab:6379/0"
+
+    [backends.aria]
+    factory = "our_lab.backends:ionq"     # module:callable that returns a BackendV2
+    arguments = { name = "qpu.aria-1" }   # keyword arguments of the factory
+    secrets = { token = "IONQ_API_KEY" }  # argument = name of the environment variable that holds it
+    max_shots = 10000
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pubworks.errors import ConfigError
+
+CONFIG_NAME = "pubworks.toml"
+
+#: The broker that needs no server: an in-memory transport of this process.
+EMBEDDED_BROKER = "embedded://"
+
+
+class BackendEntry(BaseModel):
+    """One ``[backends.NAME]`` table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: ``module:callable``; called with ``arguments`` and the values of ``secrets``, it returns a ``BackendV2``.
+    factory: str = Field(pattern=r"^[\w.]+:[\w.]+$")
+    arguments: dict[str, Any] = {}
+    #: Keyword argument -> name of the environment variable that holds its value.
+    secrets: dict[str, str] = {}
+    #: Most circuits in one ``backend.run``; the smaller of this and the backend's own counts.
+    max_circuits: int | None = Field(None, gt=0)
+    #: Most shots in one ``backend.run``; more are split over several runs and merged.
+    max_shots: int | None = Field(None, gt=0)
+    #: Most bytes of QPY in one ``backend.run`` (before compression, parameters unbound).
+    max_payload_bytes: int | None = Field(None, gt=0)
+
+
+class Settings(BaseSettings):
+    """All settings of a process; see the module's text for the sources."""
+
+    model_config = SettingsConfigDict(env_prefix="PUBWORKS_", extra="forbid", frozen=True)
+
+    data_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("pubworks")),
+        description="Where the default database and spool files live.",
+    )
+    database: str = Field("", description="SQLAlchemy URL; empty: pubworks.db in data_dir.")
+    broker: str = Field(
+        EMBEDDED_BROKER, description="embedded:// (nothing to start), redis://… or amqp://…"
+    )
+    lease_s: float = Field(60.0, gt=1, description="Seconds after which a silent worker's batch is taken over.")
+    keeper_interval_s: float = Field(1.0, gt=0, description="Seconds between two looks of the keeper.")
+    shutdown_grace_s: float = Field(
+        30.0, ge=0, description="Seconds a stopping worker may use to finish what it runs."
+    )
+    backends: dict[str, BackendEntry] = Field({}, description="Backends by name.")
+
+    @property
+    def database_url(self) -> str:
+        """The URL of the database in use."""
+        return self.database or f"sqlite:///{self.data_dir / 'pubworks.db'}"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the broker lives inside each process."""
+        return self.broker.startswith("embedded:")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Rank flags over environment over file."""
+        return (init_settings, env_settings, _FileSource(settings_cls))
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """The values of ``pubworks.toml``."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return read_file(config_path())
+
+
+def config_path() -> Path | None:
+    """Return the configuration file in use, or None.
+
+    Raises:
+        ConfigError: ``PUBWORKS_CONFIG`` names a file that is not there.
+    """
+    if named := os.environ.get("PUBWORKS_CONFIG"):
+        if not Path(named).is_file():
+            raise ConfigError(f"PUBWORKS_CONFIG names {named}, which is not a file. Create it or unset the variable.")
+        return Path(named)
+    places = (Path(CONFIG_NAME), Path(platformdirs.user_config_dir("pubworks")) / CONFIG_NAME)
+    return next((place for place in places if place.is_file()), None)
+
+
+def read_file(path: Path | None) -> dict[str, Any]:
+    """Return the tables of a configuration file.
+
+    Raises:
+        ConfigError: It is not TOML.
+    """
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}. Mend that line.") from error
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Return the settings of this process.
+
+    Args:
+        flags: Values that win over every other source; ``None`` counts as not given.
+
+    Raises:
+        ConfigError: Names the setting, what is wrong with it and where it came from.
+    """
+    try:
+        return Settings(**{key: value for key, value in flags.items() if value is not None})
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def origin(name: str) -> str:
+    """Return where the value of a setting comes from: environment, file or default."""
+    if f"PUBWORKS_{name}".upper() in (key.upper() for key in os.environ):
+        return f"environment PUBWORKS_{name.upper()}"
+    path = config_path()
+    return str(path) if name in read_file(path) else "default"
+
+
+def _explain(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    source = config_path() or "the environment"
+    if problem["type"] == "extra_forbidden":
+        known = BackendEntry.model_fields if place.startswith("backends.") else Settings.model_fields
+        return f"Unknown setting {place!r} in {source}. Known here: {', '.join(sorted(known))}."
+    return f"Setting {place!r} ({origin(place.split('.')[0])}): {problem['msg']}. Change it there."

@@ -1,0 +1,130 @@
+"""Engines for SQLite and PostgreSQL, and the database's clock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import Float
+
+from pubworks.errors import ConfigError, StoreUnreachable
+
+_SQLITE_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",  # NORMAL may lose the last commits, and these are paid submissions
+    "PRAGMA busy_timeout=30000",
+    "PRAGMA foreign_keys=ON",
+)
+
+
+class now(FunctionElement[float]):  # noqa: N801  (reads as the SQL function that it is)
+    """The database's clock: seconds since 1970, UTC."""
+
+    type = Float()
+    inherit_cache = True
+    name = "now"
+
+
+@compiles(now, "sqlite")
+def _sqlite_now(element: now, compiler: Any, **kw: Any) -> str:  # noqa: ARG001
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(now, "postgresql")
+def _postgresql_now(element: now, compiler: Any, **kw: Any) -> str:  # noqa: ARG001
+    return "extract(epoch FROM clock_timestamp())::double precision"
+
+
+def make_engine(url: str) -> Engine:
+    """Return an engine whose transactions are safe with several processes.
+
+    On SQLite every transaction starts with ``BEGIN IMMEDIATE``: a reader that turned writer in mid-transaction would
+    meet "database is locked" whatever its time-out.
+
+    Raises:
+        ConfigError: The URL cannot be used.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite_engine(url, parsed.database)
+        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=30)
+    except ArgumentError as error:
+        raise ConfigError(
+            f"The database URL {url!r} cannot be read: {error}. "
+            "Write sqlite:///path or postgresql+psycopg://user@host/name."
+        ) from error
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigError(
+            f"The driver for the database URL is not installed: {error}. pip install 'pubworks[postgres]'."
+        ) from error
+
+
+def _sqlite_engine(url: str, path: str | None) -> Engine:
+    if path and path != ":memory:":
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnreachable(f"The folder of the database {path} cannot be made: {error}.") from error
+    engine = create_engine(url, pool_size=5, max_overflow=50)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, record: Any) -> None:  # noqa: ARG001
+        connection.isolation_level = None  # sqlite3 must not open transactions of its own
+        for pragma in _SQLITE_PRAGMAS:
+            connection.execute(pragma)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        mode = "DEFERRED" if connection.get_execution_options().get("reads_only") else "IMMEDIATE"
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine
+
+
+class EngineOfProcess:
+    """One engine per process: a forked child never touches its parent's connections."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine: Engine | None = None
+        self._pid = 0
+
+    def get(self) -> Engine:
+        """Return this process's engine."""
+        if self._engine is None or self._pid != os.getpid():
+            if self._engine is not None:
+                self._engine.dispose(close=False)
+            self._engine, self._pid = make_engine(self.url), os.getpid()
+        return self._engine
+
+    def dispose(self) -> None:
+        """Close this process's connections."""
+        if self._engine is not None and self._pid == os.getpid():
+            self._engine.dispose()
+
+
+@contextmanager
+def reachable(url: str) -> Iterator[None]:
+    """Turn the driver's connection errors into :class:`StoreUnreachable`."""
+    try:
+        yield
+    except OperationalError as error:
+        raise _unreachable(url, error) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise _unreachable(url, error) from error
+        raise
+
+
+def _unreachable(url: str, error: DBAPIError) -> StoreUnreachable:
+    shown = make_url(url).render_as_string(hide_password=True)
+    return StoreUnreachable(f"The database {shown} does not answer: {error.orig}. Start it, or mend PUBWORKS_DATABASE.")

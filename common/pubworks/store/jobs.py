@@ -1,0 +1,211 @@
+"""Queries about whole jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, case, exists, func, select, update
+
+from pubworks.errors import JobNotFound
+from pubworks.states import BatchState, JobState
+from pubworks.store.engine import now
+from pubworks.store.records import JobDraft, JobRecord, Progress, StoredPub
+from pubworks.store.statements import insert_new, record
+from pubworks.store.tables import batches, circuits, jobs, provider_jobs, pubs
+
+_RECORD = [jobs.c[name] for name in JobRecord.__dataclass_fields__]
+_PUB = [pubs.c[name] for name in StoredPub.__dataclass_fields__]
+_OPEN = (JobState.QUEUED, JobState.RUNNING)
+
+
+def submit(connection: Connection, draft: JobDraft) -> None:
+    """Store a job with its PUBs, circuits and batches.
+
+    A PUB without anything to run is left to the keeper to merge; a job without PUBs is DONE at once.
+    """
+    insert_new(connection, circuits, [{"hash": key, "qpy": qpy} for key, qpy in draft.circuits.items()])
+    connection.execute(jobs.insert().values(created_at=now(), **_job_row(draft)))
+    if draft.pubs:
+        connection.execute(pubs.insert(), _pub_rows(draft))
+    if draft.batches:
+        connection.execute(batches.insert().values(due_at=now()), _batch_rows(draft))
+    record(connection, draft.id, "submitted", batches=len(draft.batches))
+    settle(connection, draft.id)
+
+
+def _job_row(draft: JobDraft) -> dict[str, Any]:
+    names = ("id", "name", "primitive", "backend", "options")
+    counts = {"num_pubs": len(draft.pubs), "num_batches": len(draft.batches), "batches_left": len(draft.batches)}
+    return {"state": JobState.QUEUED, **{name: getattr(draft, name) for name in names}, **counts}
+
+
+def _pub_rows(draft: JobDraft) -> list[dict[str, Any]]:
+    missing = [0] * len(draft.pubs)
+    for batch in draft.batches:
+        for piece in batch.slices:
+            missing[piece.pub] += piece.num_circuits
+    return [
+        {
+            "job_id": draft.id,
+            "position": position,
+            "missing": missing[position],
+            "ready_at": None if missing[position] else 0.0,
+            **vars(pub),
+        }
+        for position, pub in enumerate(draft.pubs)
+    ]
+
+
+def _batch_rows(draft: JobDraft) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"{draft.id}-{position}",
+            "job_id": draft.id,
+            "position": position,
+            "backend": draft.backend,
+            "state": BatchState.PENDING,
+            "shots": batch.shots,
+            "seed": batch.seed,
+            "slices": batch.slices,
+            "num_circuits": batch.num_circuits,
+            "fence": 0,
+        }
+        for position, batch in enumerate(draft.batches)
+    ]
+
+
+def settle(connection: Connection, job_id: str) -> None:
+    """End a job of which nothing is left to run or to merge: DONE, PARTIAL or FAILED."""
+    merged = select(func.count()).where(pubs.c.job_id == job_id, pubs.c.collected_at.is_not(None)).scalar_subquery()
+    unmerged = exists().where(pubs.c.job_id == job_id, pubs.c.missing == 0, pubs.c.collected_at.is_(None))
+    state = case((merged == jobs.c.num_pubs, JobState.DONE), (merged > 0, JobState.PARTIAL), else_=JobState.FAILED)
+    settled = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state.in_(_OPEN), jobs.c.batches_left == 0, ~unmerged)
+        .values(state=state, finished_at=now())
+        .returning(jobs.c.state)
+    ).scalar()
+    if settled:
+        record(connection, job_id, "finished", state=settled)
+
+
+def cancel(connection: Connection, job_id: str) -> bool:
+    """Cancel a job: what waits is never run. Returns whether it was still open."""
+    cancelled = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state.in_(_OPEN))
+        .values(state=JobState.CANCELLED, finished_at=now())
+    ).rowcount
+    if cancelled:
+        record(connection, job_id, "cancelled", batches=cancel_waiting(connection, job_id))
+    return bool(cancelled)
+
+
+def cancel_waiting(connection: Connection, job_id: str, *, only_if_cancelled: bool = False) -> int:
+    """End the batches of a job that nobody runs. Returns how many there were."""
+    waits = and_(batches.c.job_id == job_id, batches.c.state.in_((BatchState.PENDING, BatchState.HELD)))
+    if only_if_cancelled:
+        waits = and_(waits, exists().where(jobs.c.id == job_id, jobs.c.state == JobState.CANCELLED))
+    ended = {"state": BatchState.CANCELLED, "due_at": None, "finished_at": now(), "reason": "its job was cancelled"}
+    waiting = connection.execute(update(batches).where(waits).values(**ended)).rowcount
+    if waiting:
+        left = jobs.c.batches_left - waiting
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(batches_left=left))
+    return waiting
+
+
+def get(connection: Connection, job_id: str) -> JobRecord:
+    """Return a job as it stands.
+
+    Raises:
+        JobNotFound: No job has this id.
+    """
+    row = connection.execute(select(*_RECORD).where(jobs.c.id == job_id)).one_or_none()
+    if row is None:
+        raise JobNotFound(f"No job {job_id} in this database. `pubworks list` shows those there are.")
+    return _job(row)
+
+
+def find(connection: Connection, prefix: str) -> str:
+    """Return the whole id of the job whose id starts, or ends, so.
+
+    Raises:
+        JobNotFound: No job fits, or several do.
+    """
+    fits = jobs.c.id.startswith(prefix, autoescape=True) | jobs.c.id.endswith(prefix, autoescape=True)
+    found = list(connection.execute(select(jobs.c.id).where(fits).limit(3)).scalars())
+    if prefix in found:
+        return prefix
+    if len(found) != 1:
+        problem = f"Several jobs fit {prefix!r}; give more of the id." if found else f"No job {prefix!r} in this database."
+        raise JobNotFound(f"{problem} `pubworks list` shows those there are.")
+    return str(found[0])
+
+
+def newest(connection: Connection, limit: int, state: JobState | None, backend: str | None) -> list[JobRecord]:
+    """Return jobs, newest first."""
+    query = select(*_RECORD).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(jobs.c.state == state)
+    if backend is not None:
+        query = query.where(jobs.c.backend == backend)
+    return [_job(row) for row in connection.execute(query)]
+
+
+def progress(connection: Connection, job_id: str) -> Progress:
+    """Return how far a job is."""
+    of_job = batches.c.job_id == job_id
+    states = select(batches.c.state, func.count()).where(of_job).group_by(batches.c.state)
+    reasons = select(batches.c.reason).where(of_job, batches.c.reason.is_not(None)).distinct().limit(5)
+    merged = select(func.count(pubs.c.collected_at), func.count()).where(pubs.c.job_id == job_id)
+    by_state = {state: count for state, count in connection.execute(states)}
+    pubs_done, num_pubs = connection.execute(merged).one()
+    return Progress(
+        by_state, sum(by_state.values()), pubs_done, num_pubs, list(connection.execute(reasons).scalars())
+    )
+
+
+def failed_pubs(connection: Connection, job_id: str) -> dict[int, str]:
+    """Return the PUBs without a result, with the reasons of their failed batches."""
+    open_pubs = select(pubs.c.position).where(pubs.c.job_id == job_id, pubs.c.collected_at.is_(None))
+    reasons = dict.fromkeys(connection.execute(open_pubs.order_by(pubs.c.position)).scalars(), "not run")
+    not_done = select(batches.c.slices, batches.c.reason).where(
+        batches.c.job_id == job_id, batches.c.state != BatchState.DONE
+    )
+    for slices, reason in connection.execute(not_done.order_by(batches.c.position.desc())):
+        reasons.update({pub: reason for pub, *_ in slices if pub in reasons and reason})
+    return reasons
+
+
+def runs(connection: Connection, job_id: str) -> Sequence[Row[Any]]:
+    """Return the provider jobs of a job, oldest first."""
+    query = (
+        select(provider_jobs, batches.c.backend)
+        .join(batches, batches.c.id == provider_jobs.c.batch_id)
+        .where(batches.c.job_id == job_id)
+        .order_by(batches.c.position, provider_jobs.c.attempt)
+    )
+    return connection.execute(query).all()
+
+
+def load_pubs(connection: Connection, job_id: str, positions: Sequence[int]) -> dict[int, StoredPub]:
+    """Return PUBs of a job by position."""
+    query = select(*_PUB).where(pubs.c.job_id == job_id, pubs.c.position.in_(positions))
+    return {row.position: _pub(row) for row in connection.execute(query)}
+
+
+def load_circuits(connection: Connection, hashes: Sequence[str]) -> dict[str, bytes]:
+    """Return compressed QPY by content hash."""
+    query = select(circuits.c.hash, circuits.c.qpy).where(circuits.c.hash.in_(hashes))
+    return {key: qpy for key, qpy in connection.execute(query)}
+
+
+def _job(row: Row[Any]) -> JobRecord:
+    values = row._asdict()
+    return JobRecord(**{**values, "state": JobState(values["state"])})
+
+
+def _pub(row: Row[Any]) -> StoredPub:
+    values = row._asdict()
+    return StoredPub(**{**values, "shape": tuple(values["shape"])})

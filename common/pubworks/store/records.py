@@ -1,0 +1,158 @@
+"""What goes into the store and comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pubworks.states import JobState
+
+
+class Slice(NamedTuple):
+    """A run of circuits of one PUB, for some of its shots."""
+
+    #: Position of the PUB in its job.
+    pub: int
+    #: First of the PUB's flattened circuits, and the one behind the last.
+    first: int
+    end: int
+    #: Shots of these circuits that other slices cover before this one's.
+    first_shot: int
+
+    @property
+    def num_circuits(self) -> int:
+        """Circuits in this slice."""
+        return self.end - self.first
+
+
+@dataclass(frozen=True)
+class BatchDraft:
+    """One batch to be stored."""
+
+    shots: int
+    seed: int | None
+    slices: tuple[Slice, ...]
+
+    @property
+    def num_circuits(self) -> int:
+        """Circuits in one run of this batch."""
+        return sum(piece.num_circuits for piece in self.slices)
+
+
+@dataclass(frozen=True)
+class PubDraft:
+    """One PUB to be stored."""
+
+    circuit: str
+    shape: tuple[int, ...]
+    size: int
+    shots: int
+    parameter_values: bytes | None
+    readout: dict[str, Any]
+    circuit_metadata: Any
+
+
+@dataclass(frozen=True)
+class JobDraft:
+    """One job to be stored, whole or not at all."""
+
+    id: str
+    name: str | None
+    primitive: str
+    backend: str
+    options: dict[str, Any]
+    #: Content hash -> compressed QPY.
+    circuits: dict[str, bytes]
+    pubs: tuple[PubDraft, ...]
+    batches: tuple[BatchDraft, ...]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A batch that a worker holds, and the proof that it does."""
+
+    batch_id: str
+    job_id: str
+    backend: str
+    shots: int
+    seed: int | None
+    slices: tuple[Slice, ...]
+    #: Grows with every claim; every later write names it.
+    fence: int
+    #: Key of the provider job in hand; older than the fence when the run is taken up again.
+    attempt: int
+    #: The provider's id of a run that another worker started, to be taken up.
+    provider_job_id: str | None = None
+
+
+@dataclass(frozen=True)
+class StoredPub:
+    """What is needed to bind and to merge a PUB."""
+
+    position: int
+    circuit: str
+    shape: tuple[int, ...]
+    size: int
+    shots: int
+    parameter_values: bytes | None
+    readout: dict[str, Any]
+    circuit_metadata: Any
+
+
+@dataclass(frozen=True)
+class StoredChunk:
+    """The outcomes of one slice."""
+
+    first: int
+    end: int
+    first_shot: int
+    shots: int
+    outcomes: bytes
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """A job as it stands."""
+
+    id: str
+    name: str | None
+    primitive: str
+    backend: str
+    state: JobState
+    options: dict[str, Any]
+    num_pubs: int
+    num_batches: int
+    batches_left: int
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: counts of its batches, circuit runs, shots and PUBs."""
+
+    #: Batches by state, final ones too.
+    batches: dict[str, int]
+    num_batches: int
+    pubs_done: int
+    num_pubs: int
+    #: Distinct reasons of batches that wait, failed or are held.
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def batches_done(self) -> int:
+        """Batches whose chunks are stored."""
+        return self.batches.get("DONE", 0)
+
+
+@dataclass(frozen=True)
+class BackendFacts:
+    """What a worker found out about a backend."""
+
+    name: str
+    spec: str
+    num_qubits: int | None
+    max_circuits: int | None
+    error: str | None
+    described_at: float | None = None

@@ -1,0 +1,75 @@
+"""Queries about chunks and the results that are merged from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, select, update
+
+from pubworks.store import jobs as job_queries
+from pubworks.store.engine import now
+from pubworks.store.records import StoredChunk
+from pubworks.store.statements import insert_new, record
+from pubworks.store.tables import chunks, jobs, pubs, results
+
+
+def load_chunks(connection: Connection, job_id: str, positions: Sequence[int]) -> dict[int, list[StoredChunk]]:
+    """Return the chunks of some PUBs, in the order of shots, then circuits."""
+    query = (
+        select(chunks.c.pub, *(chunks.c[name] for name in StoredChunk.__dataclass_fields__))
+        .where(chunks.c.job_id == job_id, chunks.c.pub.in_(positions))
+        .order_by(chunks.c.pub, chunks.c.first_shot, chunks.c.first)
+    )
+    found: dict[int, list[StoredChunk]] = {}
+    for pub, *chunk in connection.execute(query):
+        found.setdefault(pub, []).append(StoredChunk(*chunk))
+    return found
+
+
+def store_results(connection: Connection, job_id: str, merged: Mapping[int, bytes]) -> None:
+    """Store the merged results of PUBs, each once; end the job if they were the last."""
+    time = connection.execute(select(now())).scalar_one()
+    rows = [{"job_id": job_id, "pub": pub, "data": data, "created_at": time} for pub, data in merged.items()]
+    insert_new(connection, results, rows)
+    new = connection.execute(
+        update(pubs)
+        .where(pubs.c.job_id == job_id, pubs.c.position.in_(merged), pubs.c.collected_at.is_(None))
+        .values(collected_at=time)
+    ).rowcount
+    if new:
+        record(connection, job_id, "merged", pubs=sorted(merged))
+    job_queries.settle(connection, job_id)
+
+
+def load_results(connection: Connection, job_id: str, positions: list[int] | None = None) -> dict[int, bytes]:
+    """Return the stored results of a job by PUB; all there are, or those asked for."""
+    query = select(results.c.pub, results.c.data).where(results.c.job_id == job_id).order_by(results.c.pub)
+    if positions is not None:
+        query = query.where(results.c.pub.in_(positions))
+    return {pub: data for pub, data in connection.execute(query)}
+
+
+def finished_pubs(connection: Connection, job_id: str) -> list[int]:
+    """Return the PUBs that have a result, in the order in which they got it."""
+    query = select(pubs.c.position).where(pubs.c.job_id == job_id, pubs.c.collected_at.is_not(None))
+    return list(connection.execute(query.order_by(pubs.c.collected_at, pubs.c.position)).scalars())
+
+
+def unmerged(connection: Connection, grace_s: float, limit: int) -> dict[str, list[int]]:
+    """Return PUBs by job that were ready to be merged ``grace_s`` seconds ago and still are."""
+    query = (
+        select(pubs.c.job_id, pubs.c.position)
+        .where(pubs.c.collected_at.is_(None), pubs.c.missing == 0, pubs.c.ready_at <= now() - grace_s)
+        .order_by(pubs.c.ready_at)
+        .limit(limit)
+    )
+    found: dict[str, list[int]] = {}
+    for job_id, position in connection.execute(query):
+        found.setdefault(job_id, []).append(position)
+    return found
+
+
+def unsettled(connection: Connection, limit: int) -> list[str]:
+    """Return open jobs of which nothing is left to run."""
+    query = select(jobs.c.id).where(jobs.c.state.in_(("QUEUED", "RUNNING")), jobs.c.batches_left == 0).limit(limit)
+    return list(connection.execute(query).scalars())

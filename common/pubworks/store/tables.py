@@ -1,0 +1,201 @@
+"""The tables. The database is the truth; every message is only a doorbell.
+
+Times are seconds since 1970 in UTC by the database's clock, as floats.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+_ID = String(64)
+_NAME = String(200)
+_EVENT_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements INTEGER keys only
+
+#: One ``run(pubs)`` call.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("name", _NAME),
+    Column("primitive", String(16), nullable=False),
+    Column("backend", _NAME, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("options", JSON, nullable=False),
+    Column("num_pubs", Integer, nullable=False),
+    Column("num_batches", Integer, nullable=False),
+    #: Batches that are not final yet; the transaction that ends a batch lowers it.
+    Column("batches_left", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("finished_at", Float),
+    Index("ix_jobs_created_at", "created_at"),
+)
+
+#: A circuit, once per content, with its parameters unbound.
+circuits = Table(
+    "circuits",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("qpy", LargeBinary, nullable=False),
+)
+
+pubs = Table(
+    "pubs",
+    metadata,
+    Column("job_id", _ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("circuit", String(64), ForeignKey("circuits.hash"), nullable=False),
+    Column("shape", JSON, nullable=False),
+    #: Bound circuits, that is the product of the shape.
+    Column("size", Integer, nullable=False),
+    Column("shots", BigInteger, nullable=False),
+    #: Parameter values, shape (size, parameters), in the order of ``circuit.parameters``; NULL without parameters.
+    Column("parameter_values", LargeBinary),
+    #: ``{"num_clbits": n, "measures": bool, "registers": [[name, [bit, …]], …]}``
+    Column("readout", JSON, nullable=False),
+    Column("circuit_metadata", JSON),
+    #: Circuit runs whose chunks are not stored yet; 0 makes the PUB ready to be merged.
+    Column("missing", BigInteger, nullable=False),
+    #: When ``missing`` became 0.
+    Column("ready_at", Float),
+    #: When the result was stored.
+    Column("collected_at", Float),
+    Index("ix_pubs_ready", "ready_at", sqlite_where=text("collected_at IS NULL AND missing = 0"),
+          postgresql_where=text("collected_at IS NULL AND missing = 0")),
+)  # fmt: skip
+
+#: Slices that together are one ``backend.run``.
+batches = Table(
+    "batches",
+    metadata,
+    #: ``<job id>-<position>``; also the tag of every provider job made from it.
+    Column("id", _ID, primary_key=True),
+    Column("job_id", _ID, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("backend", _NAME, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("shots", BigInteger, nullable=False),
+    Column("seed", BigInteger),
+    #: ``[[pub, first, end, first shot], …]``
+    Column("slices", JSON, nullable=False),
+    Column("num_circuits", Integer, nullable=False),
+    #: When a worker should act on it; NULL while one does, and when nothing is left to do.
+    Column("due_at", Float),
+    Column("lease_owner", _ID),
+    Column("lease_until", Float),
+    #: Counts claims; a worker whose fence is old has lost the batch.
+    Column("fence", Integer, nullable=False),
+    #: Why the batch is where it is, for people.
+    Column("reason", Text),
+    Column("finished_at", Float),
+    Index("ix_batches_job", "job_id", "position"),
+    Index("ix_batches_due", "backend", "due_at", "job_id", "position",
+          sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
+    Index("ix_batches_leased", "backend", "lease_until",
+          sqlite_where=text("state IN ('CLAIMED', 'SUBMITTING', 'IN_FLIGHT')"),
+          postgresql_where=text("state IN ('CLAIMED', 'SUBMITTING', 'IN_FLIGHT')")),
+)  # fmt: skip
+
+#: One attempt at a batch; the row is committed before ``backend.run`` is called.
+provider_jobs = Table(
+    "provider_jobs",
+    metadata,
+    Column("batch_id", _ID, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
+    #: The fence of the claim that made it.
+    Column("attempt", Integer, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("worker", _ID, nullable=False),
+    #: The id by which the provider knows the job.
+    Column("provider_job_id", Text),
+    Column("error", Text),
+    Column("claimed_at", Float, nullable=False),
+    Column("accepted_at", Float),
+    Column("finished_at", Float),
+)
+
+#: The stored outcome of one slice; never changed.
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("batch_id", _ID, ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("job_id", _ID, nullable=False),
+    Column("pub", Integer, nullable=False),
+    Column("first", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("first_shot", BigInteger, nullable=False),
+    Column("shots", BigInteger, nullable=False),
+    Column("outcomes", LargeBinary, nullable=False),
+    Index("ix_chunks_pub", "job_id", "pub"),
+)
+
+#: The merged result of one PUB.
+results = Table(
+    "results",
+    metadata,
+    Column("job_id", _ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("pub", Integer, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+#: What workers found out about a backend by building it.
+backends = Table(
+    "backends",
+    metadata,
+    Column("name", _NAME, primary_key=True),
+    #: Hash of factory and arguments; another hash makes the row out of date.
+    Column("spec", String(64), nullable=False),
+    Column("num_qubits", Integer),
+    Column("max_circuits", Integer),
+    #: Why it could not be built, if it could not.
+    Column("error", Text),
+    Column("described_at", Float, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("host", _NAME, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("backends", JSON, nullable=False),
+    Column("concurrency", Integer, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+)
+
+#: Append-only: what happened, for timelines and audits.
+events = Table(
+    "events",
+    metadata,
+    Column("id", _EVENT_ID, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("job_id", _ID, nullable=False),
+    Column("batch_id", _ID),
+    Column("what", String(32), nullable=False),
+    Column("detail", JSON),
+    Index("ix_events_job", "job_id", "id"),
+)

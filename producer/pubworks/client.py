@@ -1,0 +1,240 @@
+"""The public face of pubworks: ``from pubworks.client import Client, Sampler``."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pubworks.errors import ConfigError, SchemaOutOfDate, SubmissionError
+from pubworks.primitives import sampler as _sampler
+from pubworks.primitives.draft import Target
+from pubworks.primitives.job import Job
+from pubworks.states import JobState
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from qiskit.providers import BackendV2
+
+    from pubworks.settings import Settings
+    from pubworks.store.records import BackendFacts, JobDraft, JobRecord
+    from pubworks.store.store import Store
+    from pubworks.worker.embedded import EmbeddedWorker
+
+__all__ = ["Client", "Job", "Sampler"]
+
+
+class Client:
+    """Where jobs are kept and found.
+
+    With the default settings everything is inside this process: a SQLite file under the user's data directory, the
+    broker, and a worker thread that starts with the first job. With ``database`` and ``broker`` set, the jobs run
+    wherever workers do.
+
+    Args:
+        settings: Settings; read from environment and file if not given.
+        flags: Single settings that win over every other source, such as ``database="sqlite:///jobs.db"``.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+
+    def __init__(self, settings: Settings | None = None, **flags: Any) -> None:
+        from pubworks.settings import load_settings
+
+        self.settings = settings or load_settings(**flags)
+        self._starting = threading.Lock()
+        self._worker: EmbeddedWorker | None = None
+
+    @cached_property
+    def store(self) -> Store:
+        """The database, with its schema checked; an empty SQLite file gets its tables here.
+
+        Raises:
+            SchemaOutOfDate: The schema is another one; the message names the command.
+            StoreUnreachable: The database does not answer.
+        """
+        from pubworks.store import schema
+        from pubworks.store.store import Store
+
+        store = Store(self.settings.database_url)
+        with store.read() as connection:
+            is_new = store.url.startswith("sqlite") and schema.current(connection) is None
+        if is_new:
+            store.upgrade()
+        store.check_schema()
+        return store
+
+    @cached_property
+    def app(self) -> Celery:
+        """The Celery app that rings for this client's jobs."""
+        from pubworks.queue import make_app
+
+        return make_app(self.settings)
+
+    def job(self, job_id: str) -> Job:
+        """Return the handle of a job, from whichever process it was submitted.
+
+        Args:
+            job_id: Its id, or enough of its beginning or end to be the only one.
+
+        Raises:
+            JobNotFound: No job, or several, have such an id.
+        """
+        from pubworks.store import jobs
+
+        with self.store.read() as connection:
+            job = Job(jobs.find(connection, job_id), self.store)
+        self._go_on(job)
+        return job
+
+    def jobs(
+        self, limit: int = 10, *, status: JobState | str | None = None, backend: str | None = None
+    ) -> list[JobRecord]:
+        """Return jobs, newest first.
+
+        Args:
+            limit: How many at most.
+            status: Only jobs in this state.
+            backend: Only jobs for this backend.
+        """
+        from pubworks.store import jobs
+
+        with self.store.read() as connection:
+            return jobs.newest(connection, limit, JobState(status) if status else None, backend)
+
+    def backends(self) -> list[BackendFacts]:
+        """Return what workers found out about each backend that they built."""
+        from pubworks.store import fleet
+
+        with self.store.read() as connection:
+            return fleet.list_backends(connection)
+
+    def enter(self, backend: BackendV2 | str) -> str:
+        """Return the name of a backend; an object becomes known to this process.
+
+        Raises:
+            TypeError: It is neither a backend nor a name.
+            ConfigError: No backend has this name, or workers elsewhere could not have the object.
+        """
+        from pubworks.backends import live, registry
+
+        if isinstance(backend, str):
+            return registry.find(self.settings, backend).name
+        if not callable(getattr(backend, "run", None)) or not hasattr(backend, "options"):
+            raise TypeError(f"backend must be a BackendV2 or the name of a registered one, not {type(backend).__name__}.")
+        if not self.settings.embedded:
+            raise ConfigError(
+                "A backend object lives in this process only, and the jobs run on workers elsewhere. "
+                "Register it by name in pubworks.toml, or use the embedded broker."
+            )
+        return live.enter(backend)
+
+    def target(self, name: str) -> Target:
+        """Return what planning needs to know about a backend.
+
+        Raises:
+            SubmissionError: No worker has built the backend yet, or it cannot be built.
+        """
+        from pubworks.backends import live, registry
+        from pubworks.backends.adapter import Adapter
+
+        if live.is_live(name):
+            adapter = Adapter(live.get(name))
+            return Target(name, adapter.num_qubits, adapter.max_circuits)
+        spec = registry.find(self.settings, name)
+        facts = self._facts(name, spec.digest)
+        return Target(name, facts.num_qubits, facts.max_circuits, spec.limits)
+
+    def submit(self, draft: JobDraft) -> Job:
+        """Store a job, whole or not at all, and ring for it."""
+        from pubworks.errors import BrokerUnreachable
+        from pubworks.queue import ring
+        from pubworks.store import jobs
+        from pubworks.telemetry import log
+
+        with self.store.write() as connection:
+            jobs.submit(connection, draft)
+        log("job.submitted", job=draft.id, batches=len(draft.batches))
+        try:
+            if self.settings.embedded:
+                self.start_embedded(draft.backend)
+            ring(self.app, draft.backend, 1 if self.settings.embedded else len(draft.batches))
+        except BrokerUnreachable as error:  # the job is stored; the keeper of any worker rings for it
+            log("keeper.error", error=error)
+        return Job(draft.id, self.store)
+
+    @staticmethod
+    def new_id() -> str:
+        """Return a new job id: unique, and in order of time."""
+        from ulid import ULID
+
+        return str(ULID())
+
+    def start_embedded(self, backend: str | None = None) -> EmbeddedWorker:
+        """Start the worker inside this process, once, and have it serve a backend."""
+        from pubworks.worker.embedded import EmbeddedWorker
+
+        with self._starting:
+            if self._worker is None:
+                self._worker = EmbeddedWorker(self.app, self.store, self.settings)
+                self._worker.start()
+        if backend is not None:
+            self._worker.serve(backend)
+        return self._worker
+
+    def close(self) -> None:
+        """Stop the embedded worker, if there is one, and close the database; jobs go on when it is opened again."""
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+        if "store" in self.__dict__:
+            self.store.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _go_on(self, job: Job) -> None:
+        """In embedded mode, whoever holds the handle of an unfinished job also works on it."""
+        if self.settings.embedded and not job.in_final_state():
+            self.start_embedded()
+
+    def _facts(self, name: str, digest: str) -> BackendFacts:
+        from pubworks.store import fleet
+
+        with self.store.read() as connection:
+            facts = fleet.get_backend(connection, name)
+        if facts is not None and facts.spec == digest and facts.error is None:
+            return facts
+        if not self.settings.embedded:
+            why = facts.error if facts is not None and facts.error else "no worker has built it yet"
+            raise SubmissionError(f"Backend {name!r}: {why}. Start one: pubworks worker --backend {name}")
+        facts = self.start_embedded().describe(name)
+        if facts.error is not None:
+            raise ConfigError(facts.error)
+        return facts
+
+
+_default: Client | None = None
+_default_lock = threading.Lock()
+
+
+def default_client() -> Client:
+    """Return this process's default client, made from the settings at its first use."""
+    global _default  # noqa: PLW0603
+    with _default_lock:
+        if _default is None:
+            _default = Client()
+        return _default
+
+
+class Sampler(_sampler.Sampler):
+    __doc__ = _sampler.Sampler.__doc__
+
+    def __init__(
+        self, backend: BackendV2 | str, *, options: dict[str, Any] | None = None, client: Client | None = None
+    ) -> None:
+        super().__init__(backend, options=options, client=client or default_client())

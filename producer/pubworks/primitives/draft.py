@@ -1,0 +1,130 @@
+"""From what a user hands to ``Sampler.run`` to a job that can be stored."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qiskit import QuantumCircuit
+from qiskit.exceptions import QiskitError
+from qiskit.primitives import DataBin
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+from pubworks.backends.spec import Limits
+from pubworks.codec import circuits as circuit_codec
+from pubworks.codec.arrays import pack
+from pubworks.errors import SubmissionError
+from pubworks.planning.plan import PubSize, plan
+from pubworks.store.records import JobDraft, PubDraft
+
+
+@dataclass(frozen=True)
+class Target:
+    """The backend that a job is for, as far as planning needs it."""
+
+    name: str
+    num_qubits: int | None = None
+    max_circuits: int | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def draft_sampler_job(
+    pubs: Sequence[SamplerPub], target: Target, options: dict[str, Any], *, job_id: str, name: str | None = None
+) -> JobDraft:
+    """Return the job of a Sampler call, planned.
+
+    Args:
+        pubs: Coerced PUBs, each with its shots.
+        target: The backend.
+        options: ``seed_simulator`` and ``run_options``, JSON values.
+        job_id: Id of the job to be.
+        name: A name for people.
+
+    Raises:
+        SubmissionError: A PUB cannot run on the backend or cannot be stored.
+        ValueError: A register has a name that Qiskit's ``DataBin`` refuses.
+        QiskitError: ``meas_level`` is neither 1 nor 2.
+    """
+    _check_options(options)
+    for position, pub in enumerate(pubs):
+        _check_pub(position, pub, target)
+    blobs = _encode_once(pubs)
+    drafts = tuple(_draft_pub(pub, blobs[id(pub.circuit)]) for pub in pubs)
+    sizes = [
+        PubSize(draft.size if draft.readout["num_clbits"] else 0, draft.shots, blobs[id(pub.circuit)].size)
+        for draft, pub in zip(drafts, pubs, strict=True)
+    ]
+    seed = options.get("seed_simulator")
+    batches = plan(sizes, target.limits, backend_max_circuits=target.max_circuits, seed=seed)
+    circuits = {blob.hash: blob.data for blob in blobs.values()}
+    return JobDraft(job_id, name, "sampler", target.name, options, circuits, drafts, batches)
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    run_options = options.get("run_options") or {}
+    level = run_options.get("meas_level")
+    if level not in (None, 1, 2):
+        raise QiskitError(f"Unsupported meas_level: {level}")
+    if taken := {"shots", "memory", "seed_simulator"} & set(run_options):
+        raise TypeError(f"run_options sets {', '.join(sorted(taken))}, which the Sampler sets itself; leave it out.")
+    try:
+        json.dumps(options)
+    except TypeError as error:
+        raise SubmissionError(
+            f"The options must be JSON values, since workers elsewhere read them: {error}. "
+            "Set anything else (a noise model, say) where the backend is made."
+        ) from error
+
+
+def _check_pub(position: int, pub: SamplerPub, target: Target) -> None:
+    circuit = pub.circuit
+    if target.num_qubits is not None and circuit.num_qubits > target.num_qubits:
+        raise SubmissionError(
+            f"PUB {position}: circuit {circuit.name!r} has {circuit.num_qubits} qubits, backend {target.name} "
+            f"has {target.num_qubits}. Transpile it for this backend or choose a wider one."
+        )
+    if not circuit.cregs:
+        warnings.warn(
+            f"The {position}-th pub's circuit has no output classical registers and so the result "
+            "will be empty. Did you mean to add measurement instructions?",
+            UserWarning,
+            stacklevel=6,
+        )
+    DataBin(**dict.fromkeys(register.name for register in circuit.cregs))  # refuses names that results cannot have
+
+
+def _encode_once(pubs: Sequence[SamplerPub]) -> dict[int, circuit_codec.CircuitBlob]:
+    """Return the stored form of each circuit object, by its ``id``."""
+    objects = {id(pub.circuit): pub.circuit for pub in pubs}
+    return {key: circuit_codec.encode(circuit) for key, circuit in objects.items()}
+
+
+def _draft_pub(pub: SamplerPub, blob: circuit_codec.CircuitBlob) -> PubDraft:
+    return PubDraft(
+        circuit=blob.hash,
+        shape=pub.shape,
+        size=pub.size,
+        shots=int(pub.shots),
+        parameter_values=_values(pub),
+        readout=_readout(pub.circuit),
+        circuit_metadata=pub.circuit.metadata,
+    )
+
+
+def _values(pub: SamplerPub) -> bytes | None:
+    if pub.circuit.num_parameters == 0:
+        return None
+    values = pub.parameter_values.ravel().as_array(pub.circuit.parameters)
+    return pack({}, [values])
+
+
+def _readout(circuit: QuantumCircuit) -> dict[str, Any]:
+    index = {bit: position for position, bit in enumerate(circuit.clbits)}
+    return {
+        "num_clbits": circuit.num_clbits,
+        "measures": any(instruction.clbits for instruction in circuit.data),
+        "registers": [[register.name, [index[bit] for bit in register]] for register in circuit.cregs],
+    }

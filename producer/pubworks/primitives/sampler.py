@@ -1,0 +1,88 @@
+"""The Sampler of pubworks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qiskit.primitives import BaseSamplerV2
+from qiskit.primitives.containers.sampler_pub import SamplerPub, SamplerPubLike
+
+from pubworks.primitives.draft import draft_sampler_job
+
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
+
+    from pubworks.client import Client
+    from pubworks.primitives.job import Job
+
+
+@dataclass
+class SamplerOptions:
+    """Options of the Sampler; the same as those of Qiskit's ``BackendSamplerV2``."""
+
+    #: Shots where neither the PUB nor ``run`` says.
+    default_shots: int = 1024
+    #: Seed of a simulator; None draws a new one each time.
+    seed_simulator: int | None = None
+    #: Further options for ``backend.run``; JSON values.
+    run_options: dict[str, Any] | None = None
+
+
+class Sampler(BaseSamplerV2):
+    """Samples circuits on any backend, as durable jobs.
+
+    Example::
+
+        sampler = Sampler("aer", options={"default_shots": 1000})
+        job = sampler.run([circuit, (parameterised, values, 500)])
+
+    Args:
+        backend: A ``BackendV2`` object (embedded mode only) or the name of a registered backend.
+        options: ``default_shots``, ``seed_simulator``, ``run_options``.
+        client: Where jobs go; the default client if not given.
+
+    Raises:
+        TypeError: An option is unknown, or there is no backend.
+        ConfigError: No backend has this name.
+    """
+
+    def __init__(
+        self, backend: BackendV2 | str, *, options: dict[str, Any] | None = None, client: Client
+    ) -> None:
+        self._client = client
+        self._options = SamplerOptions(**(options or {}))
+        self._backend = backend
+        self._target_name = client.enter(backend)
+
+    @property
+    def backend(self) -> BackendV2 | str:
+        """The backend as it was given."""
+        return self._backend
+
+    @property
+    def options(self) -> SamplerOptions:
+        """The options; what is set here counts for later calls of ``run``."""
+        return self._options
+
+    def run(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None, name: str | None = None) -> Job:
+        """Store a job and return its handle at once.
+
+        Args:
+            pubs: PUB-like objects: circuits, or tuples ``(circuit, parameter values, shots)``.
+            shots: Shots of PUBs that do not say.
+            name: A name for people.
+
+        Raises:
+            TypeError: As Qiskit's own Sampler, for input of the wrong type.
+            ValueError: As Qiskit's own Sampler, for wrong values; as ``SubmissionError`` for what the backend cannot
+                run.
+        """
+        options = self._options
+        wanted = options.default_shots if shots is None else shots
+        coerced = [SamplerPub.coerce(pub, wanted) for pub in pubs]
+        stored = {"seed_simulator": options.seed_simulator, "run_options": options.run_options}
+        target = self._client.target(self._target_name)
+        draft = draft_sampler_job(coerced, target, stored, job_id=self._client.new_id(), name=name)
+        return self._client.submit(draft)

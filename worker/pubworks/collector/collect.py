@@ -1,0 +1,100 @@
+"""Merge: chunks -> the result of one PUB. A pure function of the chunks, so doing it twice gives the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pubworks.codec import outcomes as codec
+from pubworks.codec.outcomes import Counts, Kerneled, Memory, num_bytes, pack_bits
+from pubworks.codec.results import Field, encode
+from pubworks.store import jobs, results
+from pubworks.store.records import StoredChunk, StoredPub
+from pubworks.store.store import Store
+
+SHOT_ORDER_LOST = "lost: the backend returned counts only, so shots are shuffled"
+
+#: PUBs whose results are stored in one transaction.
+_PUBS_AT_ONCE = 100
+
+#: Bits that are unpacked at once, as bytes: bounds the memory of a merge.
+_UNPACKED_BYTES = 64 << 20
+
+
+def collect(store: Store, job_id: str, pubs: Sequence[int]) -> None:
+    """Merge PUBs whose chunks are all stored, and store their results; harmless when done before."""
+    for start in range(0, len(pubs), _PUBS_AT_ONCE):
+        group = pubs[start : start + _PUBS_AT_ONCE]
+        with store.read() as connection:
+            stored = jobs.load_pubs(connection, job_id, group)
+            chunks = results.load_chunks(connection, job_id, group)
+        merged = {pub: merge(stored[pub], chunks.get(pub, [])) for pub in group}
+        with store.write() as connection:
+            results.store_results(connection, job_id, merged)
+
+
+def merge(pub: StoredPub, chunks: Sequence[StoredChunk]) -> bytes:
+    """Return the stored result of a PUB from all of its chunks."""
+    read = [(chunk, codec.from_bytes(chunk.outcomes)) for chunk in chunks]
+    metadata: dict[str, Any] = {"shots": pub.shots, "circuit_metadata": pub.circuit_metadata}
+    if any(isinstance(part, Kerneled) for _, part in read):
+        values = _join_kerneled(pub, read)  # type: ignore[arg-type]
+        return encode(pub.shape, [Field(name, values) for name, _ in pub.readout["registers"]], metadata)
+    if any(isinstance(part, Counts) for _, part in read):
+        metadata["shot_order"] = SHOT_ORDER_LOST
+    joint = _join_bits(pub, read)  # type: ignore[arg-type]
+    fields = [_register(pub, joint, name, bits) for name, bits in pub.readout["registers"]]
+    return encode(pub.shape, fields, metadata)
+
+
+def _join_bits(pub: StoredPub, read: list[tuple[StoredChunk, Memory | Counts]]) -> NDArray[np.uint8]:
+    """Return the joint outcomes of all classical bits; shape (size, shots, bytes)."""
+    joint = np.zeros((pub.size, pub.shots, num_bytes(pub.readout["num_clbits"])), dtype=np.uint8)
+    for chunk, part in read:
+        shots = slice(chunk.first_shot, chunk.first_shot + chunk.shots)
+        if isinstance(part, Memory):
+            joint[chunk.first : chunk.end, shots] = part.bits
+        else:
+            for offset in range(chunk.end - chunk.first):
+                joint[chunk.first + offset, shots] = _shuffled(pub, chunk, part, offset)
+    return joint
+
+
+def _shuffled(pub: StoredPub, chunk: StoredChunk, counts: Counts, offset: int) -> NDArray[np.uint8]:
+    """Return one circuit's outcomes in an order that carries no meaning but is always the same."""
+    seed = [pub.position, chunk.first + offset, chunk.first_shot]
+    return np.random.default_rng(seed).permutation(counts.expand(offset))
+
+
+def _register(pub: StoredPub, joint: NDArray[np.uint8], name: str, bits: list[int]) -> Field:
+    packed = joint if bits == list(range(pub.readout["num_clbits"])) else _select(joint, bits)
+    return Field(name, packed.reshape(*pub.shape, *packed.shape[1:]), len(bits))
+
+
+def _select(joint: NDArray[np.uint8], bits: list[int]) -> NDArray[np.uint8]:
+    """Return some bits of the joint outcomes, the first of ``bits`` as the least significant one."""
+    columns = [8 * joint.shape[-1] - 1 - bit for bit in reversed(bits)]
+    rows = max(1, _UNPACKED_BYTES // max(1, 8 * joint[0].size if len(joint) else 1))
+    blocks = [
+        pack_bits(np.unpackbits(joint[start : start + rows], axis=-1)[..., columns])
+        for start in range(0, len(joint), rows)
+    ]
+    empty = np.zeros((0, joint.shape[1], num_bytes(len(bits))), dtype=np.uint8)
+    return np.concatenate([empty, *blocks])
+
+
+def _join_kerneled(pub: StoredPub, read: list[tuple[StoredChunk, Kerneled]]) -> NDArray[np.complex128]:
+    """Return level-1 values, the shots of several runs in a row, or averaged by weight where each run averaged."""
+    averaged = read[0][1].values.ndim == 2
+    shots = () if averaged else (pub.shots,)
+    joint = np.zeros((pub.size, *shots, read[0][1].values.shape[-1]), dtype=complex)
+    for chunk, part in read:
+        if averaged:
+            weight = 1.0 if chunk.shots == pub.shots else chunk.shots / pub.shots
+            joint[chunk.first : chunk.end] += part.values * weight
+        else:
+            joint[chunk.first : chunk.end, chunk.first_shot : chunk.first_shot + chunk.shots] = part.values
+    return joint.reshape(*pub.shape, *joint.shape[1:])

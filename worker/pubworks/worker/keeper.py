@@ -1,0 +1,121 @@
+"""The keeper: the loop in every worker that finds what is due, late or orphaned, and sees to it.
+
+Any message may be lost, doubled or late, any worker may die at any moment; the keeper is what makes that a delay only.
+Several keepers never do harm: each change is a conditional UPDATE, and merging twice gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from celery import Celery
+
+from pubworks import queue
+from pubworks.collector.collect import collect
+from pubworks.errors import BrokerUnreachable, StoreError
+from pubworks.settings import Settings
+from pubworks.store import batches, fleet, jobs, results
+from pubworks.store.store import Store
+from pubworks.telemetry import log
+from pubworks.worker.station import hand_back
+
+#: Seconds that the worker which stored the last chunk of a PUB has to merge it.
+_MERGE_GRACE_S = 10.0
+
+#: PUBs, jobs that one round sees to.
+_AT_ONCE = 100
+
+
+class Keeper:
+    """Keeps one worker's backends going.
+
+    Args:
+        app: The Celery app to ring with.
+        store: The database.
+        settings: How often to look.
+        worker: The worker's row: id, host, pid, concurrency.
+        backends: Returns the names of the backends that this worker serves now.
+        window: Most messages that should wait in one queue.
+        children: Returns the process ids that belong to this worker, its own included.
+    """
+
+    def __init__(
+        self, app: Celery, store: Store, settings: Settings, worker: dict[str, Any], *,
+        backends: Callable[[], Sequence[str]], window: int, children: Callable[[], set[int]],
+    ) -> None:  # fmt: skip
+        self._app, self._store, self._settings, self._worker = app, store, settings, worker
+        self._backends, self._window, self._children = backends, window, children
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="pubworks-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first look is at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and sign the worker out."""
+        self._stopped.set()
+        self._thread.join(5)
+        try:
+            with self._store.write() as connection:
+                fleet.sign_out(connection, self._worker["id"])
+        except StoreError as error:
+            log("store.away", logging.WARNING, error=error)
+
+    def round(self) -> None:
+        """Look once, and see to what is there."""
+        self._see_to_leases()
+        self._see_to_merges()
+        with self._store.read() as connection:
+            due = fleet.due(connection, self._backends(), self._window)
+        for backend, count in due.items():
+            self._top_up(backend, count)
+
+    def _loop(self) -> None:
+        rounds_per_sign_in = max(1, round(self._settings.lease_s / 3 / self._settings.keeper_interval_s))
+        count = 0
+        while not self._stopped.is_set():
+            try:
+                if count % rounds_per_sign_in == 0:
+                    self._sign_in()
+                self.round()
+            except (StoreError, BrokerUnreachable) as error:
+                log("keeper.error", logging.WARNING, error=error)
+            count += 1
+            self._stopped.wait(self._settings.keeper_interval_s)
+
+    def _sign_in(self) -> None:
+        with self._store.write() as connection:
+            fleet.sign_in(connection, {**self._worker, "backends": list(self._backends())})
+
+    def _see_to_leases(self) -> None:
+        with self._store.read() as connection:
+            ended = fleet.any_lease_ended(connection)
+            owners = fleet.owners(connection, self._worker["id"])
+        alive = {f"{self._worker['id']}/{pid}" for pid in self._children()}
+        for owner in owners - alive:
+            log("worker.child_died", logging.ERROR, owner=owner)
+            hand_back(self._store, owner, "the worker process that ran it died")
+        if ended:
+            with self._store.write() as connection:
+                freed = batches.expire(connection, "its worker fell silent")
+            log("batch.released", reason="lease ended", count=freed)
+
+    def _see_to_merges(self) -> None:
+        with self._store.read() as connection:
+            unmerged = results.unmerged(connection, _MERGE_GRACE_S, _AT_ONCE)
+            unsettled = results.unsettled(connection, _AT_ONCE)
+        for job_id, pubs in unmerged.items():
+            collect(self._store, job_id, pubs)
+        for job_id in unsettled:
+            with self._store.write() as connection:
+                jobs.settle(connection, job_id)
+
+    def _top_up(self, backend: str, due: int) -> None:
+        missing = due - queue.depth(self._app, backend)
+        if missing > 0:
+            queue.ring(self._app, backend, missing)
+            log("keeper.rang", backend=backend, count=missing)

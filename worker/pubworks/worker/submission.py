@@ -1,0 +1,84 @@
+"""From a claim to circuits that can be run: load, decode, bind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from qiskit import QuantumCircuit
+
+from pubworks.codec import circuits as circuit_codec
+from pubworks.codec.arrays import unpack
+from pubworks.codec.outcomes import read_outcomes
+from pubworks.store import jobs
+from pubworks.store.records import Claim, Slice, StoredPub
+from pubworks.store.store import Store
+
+
+@dataclass(frozen=True)
+class Work:
+    """A claimed batch, ready for ``backend.run``."""
+
+    claim: Claim
+    run_options: dict[str, Any]
+    pubs: dict[int, StoredPub]
+    templates: dict[str, QuantumCircuit]
+
+    def circuits(self) -> list[QuantumCircuit]:
+        """Return the bound circuits of all slices, in order."""
+        return [circuit for piece in self.claim.slices for circuit in self._bind(piece)]
+
+    def read(self, data: list[Any]) -> list[bytes]:
+        """Return one chunk per slice from what the provider returned per circuit.
+
+        Raises:
+            ProviderError: The provider's answer cannot be understood.
+        """
+        chunks, start = [], 0
+        for piece in self.claim.slices:
+            end = start + piece.num_circuits
+            chunks.append(self._read_slice(piece, data[start:end]))
+            start = end
+        return chunks
+
+    def _bind(self, piece: Slice) -> list[QuantumCircuit]:
+        pub = self.pubs[piece.pub]
+        template = self.templates[pub.circuit]
+        if pub.parameter_values is None:
+            return [template] * piece.num_circuits
+        values = _values(pub.parameter_values)[piece.first : piece.end]
+        return [template.assign_parameters(row) for row in values]
+
+    def _read_slice(self, piece: Slice, data: list[Any]) -> bytes:
+        readout = self.pubs[piece.pub].readout
+        outcomes = read_outcomes(
+            data,
+            num_clbits=readout["num_clbits"],
+            shots=self.claim.shots,
+            measures=readout["measures"],
+            meas_level=self.run_options.get("meas_level") or 2,
+        )
+        return outcomes.to_bytes()
+
+
+def prepare(store: Store, claim: Claim) -> Work:
+    """Load what a claimed batch needs."""
+    positions = sorted({piece.pub for piece in claim.slices})
+    with store.read() as connection:
+        options = jobs.get(connection, claim.job_id).options
+        pubs = jobs.load_pubs(connection, claim.job_id, positions)
+        qpy = jobs.load_circuits(connection, sorted({pub.circuit for pub in pubs.values()}))
+    templates = {key: _decode(data) for key, data in qpy.items()}
+    return Work(claim, options.get("run_options") or {}, pubs, templates)
+
+
+@lru_cache(maxsize=64)
+def _decode(qpy: bytes) -> QuantumCircuit:
+    return circuit_codec.decode(qpy)
+
+
+@lru_cache(maxsize=8)
+def _values(data: bytes) -> np.ndarray:
+    return unpack(data)[1][0]

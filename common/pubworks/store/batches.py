@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, select, update
+from sqlalchemy import Connection, Update, bindparam, case, select, update
 
 from pubworks.states import LEASED, BatchState, JobState, RunState
 from pubworks.store.engine import now
 from pubworks.store.jobs import cancel_waiting, settle
 from pubworks.store.records import Claim, Slice
+from pubworks.store.results import insert_results
 from pubworks.store.statements import record
 from pubworks.store.tables import batches, chunks, jobs, provider_jobs, pubs
-
-#: A result is welcome from whoever made the last claim, also when the lease ended before it came.
-_STILL_MINE = (*LEASED, BatchState.PENDING, BatchState.HELD)
-
-#: Nobody holds the batch, and nobody is to act on it.
-_FREE = {"lease_owner": None, "lease_until": None, "due_at": None}
-
 
 def claim(connection: Connection, backend: str, owner: str, lease_s: float) -> Claim | None:
     """Take the next due batch of a backend under a lease, and commit to running it.
@@ -40,7 +35,7 @@ def claim(connection: Connection, backend: str, owner: str, lease_s: float) -> C
         return None
     taken = Claim(
         row.id, row.job_id, backend, row.shots, row.seed, tuple(Slice(*piece) for piece in row.slices),
-        fence=row.fence, attempt=row.fence,
+        row.run_options, fence=row.fence, attempt=row.fence,
     )  # fmt: skip
     if row.state == BatchState.IN_FLIGHT:
         return _with_run_in_flight(connection, taken)
@@ -68,22 +63,23 @@ _TAKE = (
         reason=None,
     )
     .returning(batches.c.id, batches.c.job_id, batches.c.state, batches.c.shots, batches.c.seed,
-               batches.c.slices, batches.c.fence)
+               batches.c.slices, batches.c.run_options, batches.c.fence)
 )  # fmt: skip
 
 
 def _open_run(connection: Connection, taken: Claim, owner: str) -> None:
-    connection.execute(
-        provider_jobs.insert().values(
-            batch_id=taken.batch_id, attempt=taken.attempt, state=RunState.INTENT, worker=owner, claimed_at=now()
-        )
-    )
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.id == taken.job_id, jobs.c.state == JobState.QUEUED)
-        .values(state=JobState.RUNNING, started_at=now())
-    )
+    run = {"batch_id": taken.batch_id, "attempt": taken.attempt, "worker": owner}
+    connection.execute(_INSERT_RUN, run)
+    connection.execute(_START_JOB, {"p_job": taken.job_id})
     record(connection, taken.job_id, "claimed", taken.batch_id, worker=owner, attempt=taken.attempt)
+
+
+_INSERT_RUN = provider_jobs.insert().values(state=RunState.INTENT, claimed_at=now())
+_START_JOB = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("p_job"), jobs.c.state == JobState.QUEUED)
+    .values(state=JobState.RUNNING, started_at=now())
+)
 
 
 def _with_run_in_flight(connection: Connection, taken: Claim) -> Claim:
@@ -98,52 +94,61 @@ def _with_run_in_flight(connection: Connection, taken: Claim) -> Claim:
 
 def begin_call(connection: Connection, held: Claim) -> bool:
     """CLAIMED -> SUBMITTING, just before a call that may cost. Returns whether the lease still holds."""
-    return _move(connection, held, (BatchState.CLAIMED,), fresh_only=True, state=BatchState.SUBMITTING)
+    return _move(connection, _BEGIN_CALL, held)
 
 
 def accept(connection: Connection, held: Claim, provider_job_id: str) -> bool:
     """SUBMITTING -> IN_FLIGHT with the provider's id. Returns whether the batch is still held."""
-    moved = _move(connection, held, (BatchState.SUBMITTING,), state=BatchState.IN_FLIGHT)
+    moved = _move(connection, _ACCEPT, held)
     if moved:
-        _end_run(connection, held, RunState.ACCEPTED, provider_job_id=provider_job_id, accepted_at=now())
+        _note(connection, _RUN_ACCEPTED, held, p_provider_job_id=provider_job_id)
         record(connection, held.job_id, "accepted", held.batch_id, provider_job_id=provider_job_id)
     return moved
 
 
-def complete(connection: Connection, held: Claim, outcomes: list[bytes], provider_job_id: str | None) -> list[int] | None:
+def complete(
+    connection: Connection, held: Claim, outcomes: list[bytes], merged: Mapping[int, bytes], provider_job_id: str | None
+) -> list[int] | None:
     """Store the chunks of a batch and end it.
 
     Args:
         connection: An open transaction.
         held: The claim.
         outcomes: One stored chunk per slice, in order.
+        merged: The results of PUBs that this batch covers alone.
         provider_job_id: The provider's id of the run, where it has one.
 
     Returns:
-        The PUBs that are ready to be merged now, or None when the batch is not held any more.
+        The other PUBs that are ready to be merged now, or None when the batch is not held any more.
     """
-    if not _move(connection, held, _STILL_MINE, state=BatchState.DONE, finished_at=now(), **_FREE, reason=None):
+    if not _move(connection, _DONE, held):
         return None
-    connection.execute(chunks.insert(), [
+    connection.execute(_INSERT_CHUNKS, [
         {"batch_id": held.batch_id, "position": position, "job_id": held.job_id, "pub": piece.pub, "first": piece.first,
          "end": piece.end, "first_shot": piece.first_shot, "shots": held.shots, "outcomes": data}
         for position, (piece, data) in enumerate(zip(held.slices, outcomes, strict=True))
     ])  # fmt: skip
-    ready = _lower_missing(connection, held)
-    _end_run(connection, held, RunState.DONE, provider_job_id=provider_job_id, finished_at=now())
-    _lower_batches_left(connection, held.job_id)
+    ready = _lower_missing(connection, held, merged)
+    _note(connection, _RUN_DONE, held, p_provider_job_id=provider_job_id)
     record(connection, held.job_id, "done", held.batch_id)
+    if merged:
+        insert_results(connection, held.job_id, merged)
+    if _lower_batches_left(connection, held.job_id) == 0:
+        settle(connection, held.job_id)
     return ready
+
+
+_INSERT_CHUNKS = chunks.insert()
 
 
 def fail(connection: Connection, held: Claim, error: str) -> bool:
     """End a batch that will not be run again, and its job if it was the last. Returns whether it was still held."""
-    if not _move(connection, held, LEASED, state=BatchState.FAILED, finished_at=now(), **_FREE, reason=error):
+    if not _move(connection, _FAIL, held, p_reason=error):
         return False
-    _end_run(connection, held, RunState.FAILED, error=error, finished_at=now())
-    _lower_batches_left(connection, held.job_id)
+    _note(connection, _RUN_FAILED, held, p_error=error)
     record(connection, held.job_id, "failed", held.batch_id, error=error)
-    settle(connection, held.job_id)
+    if _lower_batches_left(connection, held.job_id) == 0:
+        settle(connection, held.job_id)
     return True
 
 
@@ -199,33 +204,51 @@ def _lose_run(connection: Connection, batch_id: str) -> None:
     )
 
 
-def _move(
-    connection: Connection, held: Claim, expected: tuple[BatchState, ...], *, fresh_only: bool = False, **values: Any
-) -> bool:
-    same = and_(batches.c.id == held.batch_id, batches.c.fence == held.fence, batches.c.state.in_(expected))
-    if fresh_only:
-        same = and_(same, batches.c.lease_until > now())
-    return connection.execute(update(batches).where(same).values(**values)).rowcount == 1
+def _move(connection: Connection, statement: Update, held: Claim, **values: Any) -> bool:
+    """Move a held batch by one of the statements below. Returns whether it was as expected."""
+    key = {"p_batch": held.batch_id, "p_fence": held.fence}
+    return connection.execute(statement, {**key, **values}).rowcount == 1
 
 
-def _end_run(connection: Connection, held: Claim, state: RunState, **values: Any) -> None:
-    connection.execute(
-        update(provider_jobs)
-        .where(provider_jobs.c.batch_id == held.batch_id, provider_jobs.c.attempt == held.attempt)
-        .values(state=state, **values)
-    )
+def _note(connection: Connection, statement: Update, held: Claim, **values: Any) -> None:
+    """Note on the provider job of a held batch how it goes."""
+    connection.execute(statement, {"p_batch": held.batch_id, "p_attempt": held.attempt, **values})
 
 
-def _lower_missing(connection: Connection, held: Claim) -> list[int]:
+def _if(*states: BatchState) -> Update:
+    same = (batches.c.id == bindparam("p_batch"), batches.c.fence == bindparam("p_fence"))
+    return update(batches).where(*same, batches.c.state.in_(states))
+
+
+#: Nobody holds the batch, and nobody is to act on it.
+_OVER = {"lease_owner": None, "lease_until": None, "due_at": None, "finished_at": now()}
+
+_BEGIN_CALL = _if(BatchState.CLAIMED).where(batches.c.lease_until > now()).values(state=BatchState.SUBMITTING)
+_ACCEPT = _if(BatchState.SUBMITTING).values(state=BatchState.IN_FLIGHT)
+#: A result is welcome from whoever made the last claim, also when the lease ended before it came.
+_DONE = _if(*LEASED, BatchState.PENDING, BatchState.HELD).values(state=BatchState.DONE, reason=None, **_OVER)
+_FAIL = _if(*LEASED).values(state=BatchState.FAILED, reason=bindparam("p_reason"), **_OVER)
+
+_RUN = update(provider_jobs).where(
+    provider_jobs.c.batch_id == bindparam("p_batch"), provider_jobs.c.attempt == bindparam("p_attempt")
+)
+_RUN_ACCEPTED = _RUN.values(
+    state=RunState.ACCEPTED, provider_job_id=bindparam("p_provider_job_id"), accepted_at=now()
+)
+_RUN_DONE = _RUN.values(state=RunState.DONE, provider_job_id=bindparam("p_provider_job_id"), finished_at=now())
+_RUN_FAILED = _RUN.values(state=RunState.FAILED, error=bindparam("p_error"), finished_at=now())
+
+
+def _lower_missing(connection: Connection, held: Claim, merged: Mapping[int, bytes]) -> list[int]:
     done: dict[int, int] = {}
     for piece in held.slices:
         done[piece.pub] = done.get(piece.pub, 0) + piece.num_circuits
     rows = [{"p_job": held.job_id, "p_pub": pub, "p_count": count} for pub, count in sorted(done.items())]
     connection.execute(_LOWER, rows)
-    ready = select(pubs.c.position).where(
-        pubs.c.job_id == held.job_id, pubs.c.position.in_(done), pubs.c.missing == 0
-    )
-    return list(connection.execute(ready).scalars())
+    others = [pub for pub in done if pub not in merged]
+    if not others:
+        return []
+    return list(connection.execute(_READY, {"p_job": held.job_id, "p_pubs": others}).scalars())
 
 
 _LOWER = (
@@ -236,7 +259,18 @@ _LOWER = (
         ready_at=case((pubs.c.missing == bindparam("p_count"), now()), else_=None),
     )
 )
+_READY = select(pubs.c.position).where(
+    pubs.c.job_id == bindparam("p_job"), pubs.c.position.in_(bindparam("p_pubs", expanding=True)), pubs.c.missing == 0
+)
 
 
-def _lower_batches_left(connection: Connection, job_id: str) -> None:
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(batches_left=jobs.c.batches_left - 1))
+def _lower_batches_left(connection: Connection, job_id: str) -> int:
+    return int(connection.execute(_LOWER_LEFT, {"p_job": job_id}).scalar_one())
+
+
+_LOWER_LEFT = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("p_job"))
+    .values(batches_left=jobs.c.batches_left - 1)
+    .returning(jobs.c.batches_left)
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, exists, func, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, case, exists, func, select, update
 
 from pubworks.errors import JobNotFound
 from pubworks.states import BatchState, JobState
@@ -18,6 +18,18 @@ _RECORD = [jobs.c[name] for name in JobRecord.__dataclass_fields__]
 _PUB = [pubs.c[name] for name in StoredPub.__dataclass_fields__]
 _OPEN = (JobState.QUEUED, JobState.RUNNING)
 
+_INSERT_JOB = jobs.insert().values(created_at=now())
+_INSERT_PUBS = pubs.insert()
+_INSERT_BATCHES = batches.insert().values(due_at=now())
+_GET = select(*_RECORD).where(jobs.c.id == bindparam("p_job"))
+_STATE = select(jobs.c.state).where(jobs.c.id == bindparam("p_job"))
+_LOAD_PUBS = select(*_PUB).where(
+    pubs.c.job_id == bindparam("p_job"), pubs.c.position.in_(bindparam("p_pubs", expanding=True))
+)
+_LOAD_CIRCUITS = select(circuits.c.hash, circuits.c.qpy).where(
+    circuits.c.hash.in_(bindparam("p_hashes", expanding=True))
+)
+
 
 def submit(connection: Connection, draft: JobDraft) -> None:
     """Store a job with its PUBs, circuits and batches.
@@ -25,13 +37,14 @@ def submit(connection: Connection, draft: JobDraft) -> None:
     A PUB without anything to run is left to the keeper to merge; a job without PUBs is DONE at once.
     """
     insert_new(connection, circuits, [{"hash": key, "qpy": qpy} for key, qpy in draft.circuits.items()])
-    connection.execute(jobs.insert().values(created_at=now(), **_job_row(draft)))
+    connection.execute(_INSERT_JOB, _job_row(draft))
     if draft.pubs:
-        connection.execute(pubs.insert(), _pub_rows(draft))
+        connection.execute(_INSERT_PUBS, _pub_rows(draft))
     if draft.batches:
-        connection.execute(batches.insert().values(due_at=now()), _batch_rows(draft))
+        connection.execute(_INSERT_BATCHES, _batch_rows(draft))
     record(connection, draft.id, "submitted", batches=len(draft.batches))
-    settle(connection, draft.id)
+    if not draft.pubs:
+        settle(connection, draft.id)
 
 
 def _job_row(draft: JobDraft) -> dict[str, Any]:
@@ -69,6 +82,7 @@ def _batch_rows(draft: JobDraft) -> list[dict[str, Any]]:
             "seed": batch.seed,
             "slices": batch.slices,
             "num_circuits": batch.num_circuits,
+            "run_options": draft.run_options,
             "fence": 0,
         }
         for position, batch in enumerate(draft.batches)
@@ -77,17 +91,25 @@ def _batch_rows(draft: JobDraft) -> list[dict[str, Any]]:
 
 def settle(connection: Connection, job_id: str) -> None:
     """End a job of which nothing is left to run or to merge: DONE, PARTIAL or FAILED."""
-    merged = select(func.count()).where(pubs.c.job_id == job_id, pubs.c.collected_at.is_not(None)).scalar_subquery()
-    unmerged = exists().where(pubs.c.job_id == job_id, pubs.c.missing == 0, pubs.c.collected_at.is_(None))
-    state = case((merged == jobs.c.num_pubs, JobState.DONE), (merged > 0, JobState.PARTIAL), else_=JobState.FAILED)
-    settled = connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state.in_(_OPEN), jobs.c.batches_left == 0, ~unmerged)
-        .values(state=state, finished_at=now())
-        .returning(jobs.c.state)
-    ).scalar()
+    settled = connection.execute(_SETTLE, {"p_job": job_id}).scalar()
     if settled:
         record(connection, job_id, "finished", state=settled)
+
+
+_OF_JOB = pubs.c.job_id == bindparam("p_job")
+_MERGED = select(func.count()).where(_OF_JOB, pubs.c.collected_at.is_not(None)).scalar_subquery()
+_UNMERGED = exists().where(_OF_JOB, pubs.c.missing == 0, pubs.c.collected_at.is_(None))
+_SETTLE = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("p_job"), jobs.c.state.in_(_OPEN), jobs.c.batches_left == 0, ~_UNMERGED)
+    .values(
+        state=case(
+            (_MERGED == jobs.c.num_pubs, JobState.DONE), (_MERGED > 0, JobState.PARTIAL), else_=JobState.FAILED
+        ),
+        finished_at=now(),
+    )
+    .returning(jobs.c.state)
+)
 
 
 def cancel(connection: Connection, job_id: str) -> bool:
@@ -121,10 +143,20 @@ def get(connection: Connection, job_id: str) -> JobRecord:
     Raises:
         JobNotFound: No job has this id.
     """
-    row = connection.execute(select(*_RECORD).where(jobs.c.id == job_id)).one_or_none()
+    row = connection.execute(_GET, {"p_job": job_id}).one_or_none()
     if row is None:
         raise JobNotFound(f"No job {job_id} in this database. `pubworks list` shows those there are.")
     return _job(row)
+
+
+def state(connection: Connection, job_id: str) -> JobState:
+    """Return the state of a job.
+
+    Raises:
+        JobNotFound: No job has this id.
+    """
+    found = connection.execute(_STATE, {"p_job": job_id}).scalar()
+    return JobState(found) if found else get(connection, job_id).state
 
 
 def find(connection: Connection, prefix: str) -> str:
@@ -191,14 +223,13 @@ def runs(connection: Connection, job_id: str) -> Sequence[Row[Any]]:
 
 def load_pubs(connection: Connection, job_id: str, positions: Sequence[int]) -> dict[int, StoredPub]:
     """Return PUBs of a job by position."""
-    query = select(*_PUB).where(pubs.c.job_id == job_id, pubs.c.position.in_(positions))
-    return {row.position: _pub(row) for row in connection.execute(query)}
+    found = connection.execute(_LOAD_PUBS, {"p_job": job_id, "p_pubs": positions})
+    return {row.position: _pub(row) for row in found}
 
 
 def load_circuits(connection: Connection, hashes: Sequence[str]) -> dict[str, bytes]:
     """Return compressed QPY by content hash."""
-    query = select(circuits.c.hash, circuits.c.qpy).where(circuits.c.hash.in_(hashes))
-    return {key: qpy for key, qpy in connection.execute(query)}
+    return {key: qpy for key, qpy in connection.execute(_LOAD_CIRCUITS, {"p_hashes": hashes})}
 
 
 def _job(row: Row[Any]) -> JobRecord:

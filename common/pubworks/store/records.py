@@ -65,6 +65,8 @@ class JobDraft:
     circuits: dict[str, bytes]
     pubs: tuple[PubDraft, ...]
     batches: tuple[BatchDraft, ...]
+    #: Options of ``backend.run`` for all batches.
+    run_options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Claim:
     shots: int
     seed: int | None
     slices: tuple[Slice, ...]
+    run_options: dict[str, Any]
     #: Grows with every claim; every later write names it.
     fence: int
     #: Key of the provider job in hand; older than the fence when the run is taken up again.
@@ -119,7 +122,6 @@ class JobRecord:
     primitive: str
     backend: str
     state: JobState
-    options: dict[str, Any]
     num_pubs: int
     num_batches: int
     batches_left: int

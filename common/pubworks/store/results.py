@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from pubworks.store import jobs as job_queries
 from pubworks.store.engine import now
 from pubworks.store.records import StoredChunk
-from pubworks.store.statements import insert_new, record
+from pubworks.store.statements import insert_new
 from pubworks.store.tables import chunks, jobs, pubs, results
 
 
@@ -28,17 +28,25 @@ def load_chunks(connection: Connection, job_id: str, positions: Sequence[int]) -
 
 def store_results(connection: Connection, job_id: str, merged: Mapping[int, bytes]) -> None:
     """Store the merged results of PUBs, each once; end the job if they were the last."""
-    time = connection.execute(select(now())).scalar_one()
-    rows = [{"job_id": job_id, "pub": pub, "data": data, "created_at": time} for pub, data in merged.items()]
-    insert_new(connection, results, rows)
-    new = connection.execute(
-        update(pubs)
-        .where(pubs.c.job_id == job_id, pubs.c.position.in_(merged), pubs.c.collected_at.is_(None))
-        .values(collected_at=time)
-    ).rowcount
-    if new:
-        record(connection, job_id, "merged", pubs=sorted(merged))
+    insert_results(connection, job_id, merged)
     job_queries.settle(connection, job_id)
+
+
+def insert_results(connection: Connection, job_id: str, merged: Mapping[int, bytes]) -> None:
+    """Store the merged results of PUBs, each once."""
+    insert_new(connection, results, [{"job_id": job_id, "pub": pub, "data": data} for pub, data in merged.items()])
+    connection.execute(_COLLECTED, {"p_job": job_id, "p_pubs": list(merged)})
+
+
+_COLLECTED = (
+    update(pubs)
+    .where(
+        pubs.c.job_id == bindparam("p_job"),
+        pubs.c.position.in_(bindparam("p_pubs", expanding=True)),
+        pubs.c.collected_at.is_(None),
+    )
+    .values(collected_at=now())
+)
 
 
 def load_results(connection: Connection, job_id: str, positions: list[int] | None = None) -> dict[int, bytes]:

@@ -101,6 +101,8 @@ batches = Table(
     #: ``[[pub, first, end, first shot], …]``
     Column("slices", JSON, nullable=False),
     Column("num_circuits", Integer, nullable=False),
+    #: Options of ``backend.run``, the same for all of its circuits.
+    Column("run_options", JSON, nullable=False),
     #: When a worker should act on it; NULL while one does, and when nothing is left to do.
     Column("due_at", Float),
     Column("lease_owner", _ID),
@@ -158,7 +160,6 @@ results = Table(
     Column("job_id", _ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("pub", Integer, primary_key=True),
     Column("data", LargeBinary, nullable=False),
-    Column("created_at", Float, nullable=False),
 )
 
 #: What workers found out about a backend by building it.

@@ -72,23 +72,23 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):
 
     def status(self) -> JobStatus:
         """Return the state as Qiskit's ``JobStatus``; a job that failed in part is ``ERROR``."""
-        return _STATUS[self.record().state]
+        return _STATUS[self._state()]
 
     def done(self) -> bool:
         """Return whether every PUB has its result."""
-        return self.record().state == JobState.DONE
+        return self._state() == JobState.DONE
 
     def running(self) -> bool:
         """Return whether a batch was claimed and the job has not ended."""
-        return self.record().state == JobState.RUNNING
+        return self._state() == JobState.RUNNING
 
     def cancelled(self) -> bool:
         """Return whether the job was cancelled."""
-        return self.record().state == JobState.CANCELLED
+        return self._state() == JobState.CANCELLED
 
     def in_final_state(self) -> bool:
         """Return whether nothing will move the job on by itself."""
-        return self.record().state.is_final
+        return self._state().is_final
 
     def cancel(self) -> bool:
         """Cancel the job: batches that wait are never run; what is in flight is stored when it comes.
@@ -165,6 +165,12 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):
         with self._store.read() as connection:
             return [dict(row._mapping) for row in jobs.runs(connection, self._job_id)]
 
+    def _state(self) -> JobState:
+        from pubworks.store import jobs
+
+        with self._store.read() as connection:
+            return jobs.state(connection, self._job_id)
+
     def _states(self, timeout: float | None) -> Iterator[JobState]:
         """Yield the job's state again and again, each time something may have changed, up to the final one."""
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -172,7 +178,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):
         while True:
             with self._store.changed:
                 seen = self._store.commits
-            state = self.record().state
+            state = self._state()
             yield state
             if state.is_final:
                 return

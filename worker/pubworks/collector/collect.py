@@ -50,6 +50,11 @@ def merge(pub: StoredPub, chunks: Sequence[StoredChunk]) -> bytes:
     return encode(pub.shape, fields, metadata)
 
 
+def merge_alone(pub: StoredPub, outcomes: bytes) -> bytes:
+    """Return the stored result of a PUB that one chunk covers."""
+    return merge(pub, [StoredChunk(0, pub.size, 0, pub.shots, outcomes)])
+
+
 def _join_bits(pub: StoredPub, read: list[tuple[StoredChunk, Memory | Counts]]) -> NDArray[np.uint8]:
     """Return the joint outcomes of all classical bits; shape (size, shots, bytes)."""
     joint = np.zeros((pub.size, pub.shots, num_bytes(pub.readout["num_clbits"])), dtype=np.uint8)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pubworks.backends.adapter import Adapter
-from pubworks.collector.collect import collect
+from pubworks.collector.collect import collect, merge_alone
 from pubworks.errors import ConfigError, StoreUnreachable
 from pubworks.settings import Settings
 from pubworks.store import batches
@@ -162,11 +162,11 @@ class Runner:
             return adapter.retrieve(claim.provider_job_id)
         circuits = work.circuits()
         if not adapter.outlives_process:
-            return adapter.run(circuits, claim.shots, claim.seed, work.run_options)
+            return adapter.run(circuits, claim.shots, claim.seed, claim.run_options)
         with self._store.write() as connection:
             if not batches.begin_call(connection, claim):
                 return None
-        job = adapter.run(circuits, claim.shots, claim.seed, work.run_options)
+        job = adapter.run(circuits, claim.shots, claim.seed, claim.run_options)
         with self._store.write() as connection:
             batches.accept(connection, claim, adapter.job_id(job) or "")
         return job
@@ -181,7 +181,7 @@ class Runner:
                     return
                 data = Adapter.fetch(flight.job, sum(piece.num_circuits for piece in flight.work.claim.slices))
                 flight.chunks = flight.work.read(data)
-            self._complete(flight)
+            self._complete(flight, flight.chunks)
         except StoreUnreachable:
             flight.next_look = time.monotonic() + _STORE_AWAY_S
             raise
@@ -189,10 +189,11 @@ class Runner:
             self._fail(flight.work.claim, error)
         self._land(flight)
 
-    def _complete(self, flight: Flight) -> None:
-        claim, chunks = flight.work.claim, flight.chunks or []
+    def _complete(self, flight: Flight, chunks: list[bytes]) -> None:
+        claim, work = flight.work.claim, flight.work
+        merged = {pub: merge_alone(work.pubs[pub], chunks[position]) for position, pub in work.covered_alone()}
         with self._store.write() as connection:
-            ready = batches.complete(connection, claim, chunks, Adapter.job_id(flight.job))
+            ready = batches.complete(connection, claim, chunks, merged, Adapter.job_id(flight.job))
         seconds = time.monotonic() - flight.started
         log("batch.done", batch=claim.batch_id, backend=self.backend, seconds=round(seconds, 3))
         if ready:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,7 +23,6 @@ class Work:
     """A claimed batch, ready for ``backend.run``."""
 
     claim: Claim
-    run_options: dict[str, Any]
     pubs: dict[int, StoredPub]
     templates: dict[str, QuantumCircuit]
 
@@ -43,6 +43,13 @@ class Work:
             start = end
         return chunks
 
+    def covered_alone(self) -> Iterator[tuple[int, int]]:
+        """Yield (position of the slice, PUB) of the PUBs that this batch covers without any other."""
+        for position, piece in enumerate(self.claim.slices):
+            pub = self.pubs[piece.pub]
+            if piece.num_circuits == pub.size and self.claim.shots == pub.shots:
+                yield position, piece.pub
+
     def _bind(self, piece: Slice) -> list[QuantumCircuit]:
         pub = self.pubs[piece.pub]
         template = self.templates[pub.circuit]
@@ -58,7 +65,7 @@ class Work:
             num_clbits=readout["num_clbits"],
             shots=self.claim.shots,
             measures=readout["measures"],
-            meas_level=self.run_options.get("meas_level") or 2,
+            meas_level=self.claim.run_options.get("meas_level") or 2,
         )
         return outcomes.to_bytes()
 
@@ -67,11 +74,10 @@ def prepare(store: Store, claim: Claim) -> Work:
     """Load what a claimed batch needs."""
     positions = sorted({piece.pub for piece in claim.slices})
     with store.read() as connection:
-        options = jobs.get(connection, claim.job_id).options
         pubs = jobs.load_pubs(connection, claim.job_id, positions)
         qpy = jobs.load_circuits(connection, sorted({pub.circuit for pub in pubs.values()}))
     templates = {key: _decode(data) for key, data in qpy.items()}
-    return Work(claim, options.get("run_options") or {}, pubs, templates)
+    return Work(claim, pubs, templates)
 
 
 @lru_cache(maxsize=64)

@@ -45,6 +45,7 @@ class Client:
         self.settings = settings or load_settings(**flags)
         self._starting = threading.Lock()
         self._worker: EmbeddedWorker | None = None
+        self._live_targets: dict[str, Target] = {}
 
     @cached_property
     def store(self) -> Store:
@@ -140,8 +141,10 @@ class Client:
         from pubworks.backends.adapter import Adapter
 
         if live.is_live(name):
-            adapter = Adapter(live.get(name))
-            return Target(name, adapter.num_qubits, adapter.max_circuits)
+            if name not in self._live_targets:
+                adapter = Adapter(live.get(name))
+                self._live_targets[name] = Target(name, adapter.num_qubits, adapter.max_circuits)
+            return self._live_targets[name]
         spec = registry.find(self.settings, name)
         facts = self._facts(name, spec.digest)
         return Target(name, facts.num_qubits, facts.max_circuits, spec.limits)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from pubworks.errors import ProviderError
@@ -72,6 +73,18 @@ class Adapter:
         from qiskit.providers.jobstatus import JOB_FINAL_STATES
 
         return job.status() in JOB_FINAL_STATES
+
+    @staticmethod
+    def call_when_over(job: Any, callback: Callable[[Any], None]) -> bool:
+        """Have ``callback`` called when a job ends, where the job offers that. Returns whether it does.
+
+        Local simulators (Aer, DDSIM and others) run their jobs as futures and keep them in ``_future``.
+        """
+        future = getattr(job, "_future", None)
+        if not isinstance(future, Future):
+            return False
+        future.add_done_callback(callback)
+        return True
 
     @staticmethod
     def fetch(job: Any, num_circuits: int) -> list[Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, case, select, update
+from sqlalchemy import Boolean, Connection, Update, bindparam, case, select, update
 
 from pubworks.states import LEASED, BatchState, JobState, RunState
 from pubworks.store.engine import now
 from pubworks.store.jobs import cancel_waiting, settle
 from pubworks.store.records import Claim, Slice
 from pubworks.store.results import insert_results
-from pubworks.store.statements import record
+from pubworks.store.statements import one_of, record
 from pubworks.store.tables import batches, chunks, jobs, provider_jobs, pubs
 
 def claim(connection: Connection, backend: str, owner: str, lease_s: float) -> Claim | None:
@@ -128,13 +128,12 @@ def complete(
          "end": piece.end, "first_shot": piece.first_shot, "shots": held.shots, "outcomes": data}
         for position, (piece, data) in enumerate(zip(held.slices, outcomes, strict=True))
     ])  # fmt: skip
+    if merged:
+        insert_results(connection, held.job_id, merged)
     ready = _lower_missing(connection, held, merged)
     _note(connection, _RUN_DONE, held, p_provider_job_id=provider_job_id)
     record(connection, held.job_id, "done", held.batch_id)
-    if merged:
-        insert_results(connection, held.job_id, merged)
-    if _lower_batches_left(connection, held.job_id) == 0:
-        settle(connection, held.job_id)
+    settle(connection, held.job_id, batches_ended=1)
     return ready
 
 
@@ -147,8 +146,7 @@ def fail(connection: Connection, held: Claim, error: str) -> bool:
         return False
     _note(connection, _RUN_FAILED, held, p_error=error)
     record(connection, held.job_id, "failed", held.batch_id, error=error)
-    if _lower_batches_left(connection, held.job_id) == 0:
-        settle(connection, held.job_id)
+    settle(connection, held.job_id, batches_ended=1)
     return True
 
 
@@ -217,7 +215,7 @@ def _note(connection: Connection, statement: Update, held: Claim, **values: Any)
 
 def _if(*states: BatchState) -> Update:
     same = (batches.c.id == bindparam("p_batch"), batches.c.fence == bindparam("p_fence"))
-    return update(batches).where(*same, batches.c.state.in_(states))
+    return update(batches).where(*same, one_of(batches.c.state, states))
 
 
 #: Nobody holds the batch, and nobody is to act on it.
@@ -240,11 +238,14 @@ _RUN_FAILED = _RUN.values(state=RunState.FAILED, error=bindparam("p_error"), fin
 
 
 def _lower_missing(connection: Connection, held: Claim, merged: Mapping[int, bytes]) -> list[int]:
+    """Count the circuit runs that are done. Returns the PUBs that are complete now and not merged."""
     done: dict[int, int] = {}
     for piece in held.slices:
         done[piece.pub] = done.get(piece.pub, 0) + piece.num_circuits
-    rows = [{"p_job": held.job_id, "p_pub": pub, "p_count": count} for pub, count in sorted(done.items())]
-    connection.execute(_LOWER, rows)
+    connection.execute(_LOWER, [
+        {"p_job": held.job_id, "p_pub": pub, "p_count": count, "p_merged": pub in merged}
+        for pub, count in sorted(done.items())
+    ])  # fmt: skip
     others = [pub for pub in done if pub not in merged]
     if not others:
         return []
@@ -257,20 +258,9 @@ _LOWER = (
     .values(
         missing=pubs.c.missing - bindparam("p_count"),
         ready_at=case((pubs.c.missing == bindparam("p_count"), now()), else_=None),
+        collected_at=case((bindparam("p_merged", type_=Boolean), now()), else_=pubs.c.collected_at),
     )
 )
 _READY = select(pubs.c.position).where(
     pubs.c.job_id == bindparam("p_job"), pubs.c.position.in_(bindparam("p_pubs", expanding=True)), pubs.c.missing == 0
-)
-
-
-def _lower_batches_left(connection: Connection, job_id: str) -> int:
-    return int(connection.execute(_LOWER_LEFT, {"p_job": job_id}).scalar_one())
-
-
-_LOWER_LEFT = (
-    update(jobs)
-    .where(jobs.c.id == bindparam("p_job"))
-    .values(batches_left=jobs.c.batches_left - 1)
-    .returning(jobs.c.batches_left)
 )

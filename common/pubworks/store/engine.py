@@ -19,7 +19,6 @@ from pubworks.errors import ConfigError, StoreUnreachable
 
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",  # NORMAL may lose the last commits, and these are paid submissions
     "PRAGMA busy_timeout=30000",
     "PRAGMA foreign_keys=ON",
 )
@@ -46,8 +45,9 @@ def _postgresql_now(element: now, compiler: Any, **kw: Any) -> str:  # noqa: ARG
 def make_engine(url: str) -> Engine:
     """Return an engine whose transactions are safe with several processes.
 
-    On SQLite every transaction starts with ``BEGIN IMMEDIATE``: a reader that turned writer in mid-transaction would
-    meet "database is locked" whatever its time-out.
+    On SQLite every writing transaction starts with ``BEGIN IMMEDIATE``: a reader that turned writer in mid-transaction
+    would meet "database is locked" whatever its time-out. A durable one is on the disk when it is committed; another
+    may be lost, as a whole, when the power fails.
 
     Raises:
         ConfigError: The URL cannot be used.
@@ -84,8 +84,13 @@ def _sqlite_engine(url: str, path: str | None) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
-        mode = "DEFERRED" if connection.get_execution_options().get("reads_only") else "IMMEDIATE"
-        connection.exec_driver_sql(f"BEGIN {mode}")
+        options = connection.get_execution_options()
+        cursor = connection.connection.dbapi_connection
+        if options.get("reads_only"):
+            cursor.execute("BEGIN DEFERRED")
+            return
+        cursor.execute(f"PRAGMA synchronous={'FULL' if options.get('durable', True) else 'NORMAL'}")
+        cursor.execute("BEGIN IMMEDIATE")
 
     return engine
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, exists, func, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, case, exists, func, or_, select, update
 
 from pubworks.errors import JobNotFound
 from pubworks.states import BatchState, JobState
 from pubworks.store.engine import now
 from pubworks.store.records import JobDraft, JobRecord, Progress, StoredPub
-from pubworks.store.statements import insert_new, record
+from pubworks.store.statements import insert_new, one_of, record, tell
 from pubworks.store.tables import batches, circuits, jobs, provider_jobs, pubs
 
 _RECORD = [jobs.c[name] for name in JobRecord.__dataclass_fields__]
 _PUB = [pubs.c[name] for name in StoredPub.__dataclass_fields__]
-_OPEN = (JobState.QUEUED, JobState.RUNNING)
+_OPEN = one_of(jobs.c.state, (JobState.QUEUED, JobState.RUNNING))
 
 _INSERT_JOB = jobs.insert().values(created_at=now())
 _INSERT_PUBS = pubs.insert()
@@ -89,24 +89,36 @@ def _batch_rows(draft: JobDraft) -> list[dict[str, Any]]:
     ]
 
 
-def settle(connection: Connection, job_id: str) -> None:
-    """End a job of which nothing is left to run or to merge: DONE, PARTIAL or FAILED."""
-    settled = connection.execute(_SETTLE, {"p_job": job_id}).scalar()
-    if settled:
-        record(connection, job_id, "finished", state=settled)
+def settle(connection: Connection, job_id: str, *, batches_ended: int = 0) -> None:
+    """End a job of which nothing is left to run or to merge: DONE, PARTIAL or FAILED.
+
+    Args:
+        connection: An open transaction.
+        job_id: The job.
+        batches_ended: Batches that ended in this transaction.
+    """
+    row = connection.execute(_SETTLE, {"p_job": job_id, "p_ended": batches_ended}).one_or_none()
+    if row and JobState(row.state).is_final:
+        record(connection, job_id, "finished", state=row.state)
+        tell(connection)
 
 
 _OF_JOB = pubs.c.job_id == bindparam("p_job")
 _MERGED = select(func.count()).where(_OF_JOB, pubs.c.collected_at.is_not(None)).scalar_subquery()
 _UNMERGED = exists().where(_OF_JOB, pubs.c.missing == 0, pubs.c.collected_at.is_(None))
+_GOES_ON = or_(jobs.c.batches_left != bindparam("p_ended"), ~_OPEN, _UNMERGED)
 _SETTLE = (
     update(jobs)
-    .where(jobs.c.id == bindparam("p_job"), jobs.c.state.in_(_OPEN), jobs.c.batches_left == 0, ~_UNMERGED)
+    .where(jobs.c.id == bindparam("p_job"), or_(_OPEN, bindparam("p_ended") != 0))
     .values(
+        batches_left=jobs.c.batches_left - bindparam("p_ended"),
+        finished_at=case((_GOES_ON, jobs.c.finished_at), else_=now()),
         state=case(
-            (_MERGED == jobs.c.num_pubs, JobState.DONE), (_MERGED > 0, JobState.PARTIAL), else_=JobState.FAILED
+            (_GOES_ON, jobs.c.state),
+            (_MERGED == jobs.c.num_pubs, JobState.DONE),
+            (_MERGED > 0, JobState.PARTIAL),
+            else_=JobState.FAILED,
         ),
-        finished_at=now(),
     )
     .returning(jobs.c.state)
 )
@@ -116,11 +128,12 @@ def cancel(connection: Connection, job_id: str) -> bool:
     """Cancel a job: what waits is never run. Returns whether it was still open."""
     cancelled = connection.execute(
         update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state.in_(_OPEN))
+        .where(jobs.c.id == job_id, _OPEN)
         .values(state=JobState.CANCELLED, finished_at=now())
     ).rowcount
     if cancelled:
         record(connection, job_id, "cancelled", batches=cancel_waiting(connection, job_id))
+        tell(connection)
     return bool(cancelled)
 
 

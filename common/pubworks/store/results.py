@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from pubworks.store import jobs as job_queries
 from pubworks.store.engine import now
 from pubworks.store.records import StoredChunk
-from pubworks.store.statements import insert_new
+from pubworks.store.statements import insert_new, tell
 from pubworks.store.tables import chunks, jobs, pubs, results
 
 
@@ -29,13 +29,14 @@ def load_chunks(connection: Connection, job_id: str, positions: Sequence[int]) -
 def store_results(connection: Connection, job_id: str, merged: Mapping[int, bytes]) -> None:
     """Store the merged results of PUBs, each once; end the job if they were the last."""
     insert_results(connection, job_id, merged)
+    connection.execute(_COLLECTED, {"p_job": job_id, "p_pubs": list(merged)})
     job_queries.settle(connection, job_id)
 
 
 def insert_results(connection: Connection, job_id: str, merged: Mapping[int, bytes]) -> None:
     """Store the merged results of PUBs, each once."""
     insert_new(connection, results, [{"job_id": job_id, "pub": pub, "data": data} for pub, data in merged.items()])
-    connection.execute(_COLLECTED, {"p_job": job_id, "p_pubs": list(merged)})
+    tell(connection)
 
 
 _COLLECTED = (

@@ -6,17 +6,27 @@ running them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table
+from sqlalchemy import Column, ColumnElement, Connection, Insert, Table, or_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pubworks.store.engine import now
 from pubworks.store.tables import events
 
 _RECORD = events.insert().values(at=now())
+
+
+#: Keys of ``Connection.info``: the events of the transaction, and whether others should look when it is committed.
+_EVENTS = "pubworks_events"
+_NEWS = "pubworks_news"
+
+
+def tell(connection: Connection) -> None:
+    """Wake those who wait in this process for a result, once this transaction is committed."""
+    connection.info[_NEWS] = True
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
@@ -32,6 +42,24 @@ def _insert_new(table: Table, dialect: str) -> Insert:
 
 
 def record(connection: Connection, job_id: str, what: str, batch_id: str | None = None, **detail: Any) -> None:
-    """Append one event."""
+    """Append one event, when this transaction is committed."""
     row = {"job_id": job_id, "batch_id": batch_id, "what": what, "detail": detail or None}
-    connection.execute(_RECORD, row)
+    connection.info.setdefault(_EVENTS, []).append(row)
+
+
+def flush_events(connection: Connection) -> bool:
+    """Write the events of a transaction. Returns whether those who wait in this process should look."""
+    if rows := connection.info.pop(_EVENTS, None):
+        connection.execute(_RECORD, rows)
+    return bool(connection.info.pop(_NEWS, False))
+
+
+def forget_events(connection: Connection) -> None:
+    """Drop what a transaction that was rolled back left behind."""
+    connection.info.pop(_EVENTS, None)
+    connection.info.pop(_NEWS, None)
+
+
+def one_of(column: Column[Any], values: Iterable[str]) -> ColumnElement[bool]:
+    """Return ``column IN values`` for constant values, in a form that SQLAlchemy compiles once and for all."""
+    return or_(*(column == value for value in values))

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from pubworks.store import schema
 from pubworks.store.engine import EngineOfProcess, reachable
+from pubworks.store.statements import flush_events, forget_events
 
 
 class Store:
@@ -28,9 +29,9 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine = EngineOfProcess(url)
-        #: Notified after every transaction that this process commits, and their number.
+        #: Notified when this process committed results or the end of a job, and how often that was.
         self.changed = threading.Condition()
-        self.commits = 0
+        self.changes = 0
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -43,17 +44,25 @@ class Store:
             yield connection.execution_options(reads_only=True)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """Give a connection whose work is committed as one, or not at all.
+
+        Args:
+            durable: Whether it must outlive a power failure; what costs nothing to do again need not.
 
         Raises:
             StoreUnreachable: The database does not answer; nothing was committed, as far as can be known.
         """
-        with reachable(self.url), self._engine.get().begin() as connection:
-            yield connection
-        with self.changed:
-            self.commits += 1
-            self.changed.notify_all()
+        with reachable(self.url), self._engine.get().connect() as connection:
+            connection.execution_options(durable=durable)
+            with connection.begin():
+                forget_events(connection)
+                yield connection
+                news = flush_events(connection)
+        if news:
+            with self.changed:
+                self.changes += 1
+                self.changed.notify_all()
 
     def check_schema(self) -> None:
         """Raise unless the database has this version's schema.

@@ -177,7 +177,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):
         wait = _LOOK_FIRST_S
         while True:
             with self._store.changed:
-                seen = self._store.commits
+                seen = self._store.changes
             state = self._state()
             yield state
             if state.is_final:
@@ -189,7 +189,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):
                     f"or `pubworks watch {self._job_id}`."
                 )
             with self._store.changed:
-                self._store.changed.wait_for(lambda seen=seen: self._store.commits != seen, left)  # type: ignore[misc]
+                self._store.changed.wait_for(lambda seen=seen: self._store.changes != seen, left)  # type: ignore[misc]
             wait = min(wait * 1.5, _LOOK_LONGEST_S)
 
     def _load(self, positions: list[int] | None = None) -> dict[int, PubResult]:

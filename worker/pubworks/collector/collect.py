@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pubworks.codec import outcomes as codec
-from pubworks.codec.outcomes import Counts, Kerneled, Memory, num_bytes, pack_bits
+from pubworks.codec.outcomes import Counts, Kerneled, Memory, Outcomes, num_bytes, pack_bits
 from pubworks.codec.results import Field, encode
 from pubworks.store import jobs, results
 from pubworks.store.records import StoredChunk, StoredPub
@@ -31,47 +32,62 @@ def collect(store: Store, job_id: str, pubs: Sequence[int]) -> None:
         with store.read() as connection:
             stored = jobs.load_pubs(connection, job_id, group)
             chunks = results.load_chunks(connection, job_id, group)
-        merged = {pub: merge(stored[pub], chunks.get(pub, [])) for pub in group}
+        merged = {pub: merge(stored[pub], read_chunks(chunks.get(pub, []))) for pub in group}
         with store.write() as connection:
             results.store_results(connection, job_id, merged)
 
 
-def merge(pub: StoredPub, chunks: Sequence[StoredChunk]) -> bytes:
-    """Return the stored result of a PUB from all of its chunks."""
-    read = [(chunk, codec.from_bytes(chunk.outcomes)) for chunk in chunks]
+@dataclass(frozen=True)
+class Part:
+    """The outcomes of some circuits of a PUB, for some of its shots."""
+
+    first: int
+    end: int
+    first_shot: int
+    shots: int
+    outcomes: Outcomes
+
+
+def read_chunks(chunks: Sequence[StoredChunk]) -> list[Part]:
+    """Return stored chunks, decoded."""
+    return [Part(**{**vars(chunk), "outcomes": codec.from_bytes(chunk.outcomes)}) for chunk in chunks]
+
+
+def merge(pub: StoredPub, parts: Sequence[Part]) -> bytes:
+    """Return the stored result of a PUB from all of its parts."""
     metadata: dict[str, Any] = {"shots": pub.shots, "circuit_metadata": pub.circuit_metadata}
-    if any(isinstance(part, Kerneled) for _, part in read):
-        values = _join_kerneled(pub, read)  # type: ignore[arg-type]
+    if any(isinstance(part.outcomes, Kerneled) for part in parts):
+        values = _join_kerneled(pub, parts)
         return encode(pub.shape, [Field(name, values) for name, _ in pub.readout["registers"]], metadata)
-    if any(isinstance(part, Counts) for _, part in read):
+    if any(isinstance(part.outcomes, Counts) for part in parts):
         metadata["shot_order"] = SHOT_ORDER_LOST
-    joint = _join_bits(pub, read)  # type: ignore[arg-type]
+    joint = _join_bits(pub, parts)
     fields = [_register(pub, joint, name, bits) for name, bits in pub.readout["registers"]]
     return encode(pub.shape, fields, metadata)
 
 
-def merge_alone(pub: StoredPub, outcomes: bytes) -> bytes:
-    """Return the stored result of a PUB that one chunk covers."""
-    return merge(pub, [StoredChunk(0, pub.size, 0, pub.shots, outcomes)])
+def merge_alone(pub: StoredPub, outcomes: Outcomes) -> bytes:
+    """Return the stored result of a PUB that one slice covers."""
+    return merge(pub, [Part(0, pub.size, 0, pub.shots, outcomes)])
 
 
-def _join_bits(pub: StoredPub, read: list[tuple[StoredChunk, Memory | Counts]]) -> NDArray[np.uint8]:
+def _join_bits(pub: StoredPub, parts: Sequence[Part]) -> NDArray[np.uint8]:
     """Return the joint outcomes of all classical bits; shape (size, shots, bytes)."""
     joint = np.zeros((pub.size, pub.shots, num_bytes(pub.readout["num_clbits"])), dtype=np.uint8)
-    for chunk, part in read:
-        shots = slice(chunk.first_shot, chunk.first_shot + chunk.shots)
-        if isinstance(part, Memory):
-            joint[chunk.first : chunk.end, shots] = part.bits
-        else:
-            for offset in range(chunk.end - chunk.first):
-                joint[chunk.first + offset, shots] = _shuffled(pub, chunk, part, offset)
+    for part in parts:
+        shots = slice(part.first_shot, part.first_shot + part.shots)
+        if isinstance(part.outcomes, Memory):
+            joint[part.first : part.end, shots] = part.outcomes.bits
+        elif isinstance(part.outcomes, Counts):
+            for circuit in range(part.first, part.end):
+                joint[circuit, shots] = _shuffled(pub, part, part.outcomes, circuit)
     return joint
 
 
-def _shuffled(pub: StoredPub, chunk: StoredChunk, counts: Counts, offset: int) -> NDArray[np.uint8]:
+def _shuffled(pub: StoredPub, part: Part, counts: Counts, circuit: int) -> NDArray[np.uint8]:
     """Return one circuit's outcomes in an order that carries no meaning but is always the same."""
-    seed = [pub.position, chunk.first + offset, chunk.first_shot]
-    return np.random.default_rng(seed).permutation(counts.expand(offset))
+    generator = np.random.default_rng([pub.position, circuit, part.first_shot])
+    return generator.permutation(counts.expand(circuit - part.first))
 
 
 def _register(pub: StoredPub, joint: NDArray[np.uint8], name: str, bits: list[int]) -> Field:
@@ -91,15 +107,15 @@ def _select(joint: NDArray[np.uint8], bits: list[int]) -> NDArray[np.uint8]:
     return np.concatenate([empty, *blocks])
 
 
-def _join_kerneled(pub: StoredPub, read: list[tuple[StoredChunk, Kerneled]]) -> NDArray[np.complex128]:
+def _join_kerneled(pub: StoredPub, parts: Sequence[Part]) -> NDArray[np.complex128]:
     """Return level-1 values, the shots of several runs in a row, or averaged by weight where each run averaged."""
-    averaged = read[0][1].values.ndim == 2
+    values = [(part, part.outcomes.values) for part in parts if isinstance(part.outcomes, Kerneled)]
+    averaged = values[0][1].ndim == 2
     shots = () if averaged else (pub.shots,)
-    joint = np.zeros((pub.size, *shots, read[0][1].values.shape[-1]), dtype=complex)
-    for chunk, part in read:
+    joint = np.zeros((pub.size, *shots, values[0][1].shape[-1]), dtype=complex)
+    for part, block in values:
         if averaged:
-            weight = 1.0 if chunk.shots == pub.shots else chunk.shots / pub.shots
-            joint[chunk.first : chunk.end] += part.values * weight
+            joint[part.first : part.end] += block * (part.shots / pub.shots)
         else:
-            joint[chunk.first : chunk.end, chunk.first_shot : chunk.first_shot + chunk.shots] = part.values
+            joint[part.first : part.end, part.first_shot : part.first_shot + part.shots] = block
     return joint.reshape(*pub.shape, *joint.shape[1:])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pubworks.backends.adapter import Adapter
+from pubworks.codec.outcomes import Outcomes
 from pubworks.collector.collect import collect, merge_alone
 from pubworks.errors import ConfigError, StoreUnreachable
 from pubworks.settings import Settings
@@ -40,8 +41,8 @@ class Flight:
     started: float
     wait_s: float = _POLL_FIRST_S
     next_look: float = 0.0
-    #: Chunks that wait to be stored, while the database is away.
-    chunks: list[bytes] | None = None
+    #: What came back, while it waits to be stored.
+    outcomes: list[Outcomes] | None = None
 
 
 class Runner:
@@ -110,11 +111,13 @@ class Runner:
     def _sleep(self) -> bool:
         """Wait for a ring or the next look. Returns whether to go on."""
         with self._bell:
-            if not self._wants_more():
-                looks = [flight.next_look for flight in self._flights]
-                timeout = max(0.0, min(looks) - time.monotonic()) if looks else None
-                self._bell.wait_for(lambda: self._stopping or self._wants_more(), timeout)
+            if not self._stopping and not self._wants_more():
+                self._bell.wait(self._until_next_look())
             return not self._stopping
+
+    def _until_next_look(self) -> float | None:
+        looks = [flight.next_look for flight in self._flights]
+        return max(0.0, min(looks) - time.monotonic()) if looks else None
 
     def _wants_more(self) -> bool:
         return self._rings > 0 and len(self._flights) < self._room
@@ -125,7 +128,7 @@ class Runner:
         if adapter is None:
             self._answer_all_rings()
             return False
-        with self._store.write() as connection:
+        with self._store.write(durable=adapter.outlives_process) as connection:
             claim = batches.claim(connection, self.backend, self._owner, self._settings.lease_s)
         if claim is None:
             self._answer_all_rings()
@@ -153,7 +156,7 @@ class Runner:
             self._fail(claim, error)
         else:
             if job is not None:
-                self._flights.append(Flight(work, job, time.monotonic()))
+                self._watch(Flight(work, job, time.monotonic()))
 
     def _call(self, adapter: Adapter, work: Work) -> Any:
         """Return the provider's job of a batch: a new one, or the one already in flight."""
@@ -171,17 +174,29 @@ class Runner:
             batches.accept(connection, claim, adapter.job_id(job) or "")
         return job
 
+    def _watch(self, flight: Flight) -> None:
+        self._flights.append(flight)
+
+        def look_now(_: Any) -> None:
+            with self._bell:
+                flight.next_look = 0.0
+                self._bell.notify_all()
+
+        if Adapter.call_when_over(flight.job, look_now):
+            flight.wait_s = _POLL_LONGEST_S  # looking is the exception then
+            flight.next_look = time.monotonic() + flight.wait_s if not Adapter.is_over(flight.job) else 0.0
+
     def _look_at(self, flight: Flight) -> None:
         """Store a run that is over; look at another one again later."""
         try:
-            if flight.chunks is None:
+            if flight.outcomes is None:
                 if not Adapter.is_over(flight.job):
                     flight.wait_s = min(flight.wait_s * 1.5, _POLL_LONGEST_S)
                     flight.next_look = time.monotonic() + flight.wait_s
                     return
                 data = Adapter.fetch(flight.job, sum(piece.num_circuits for piece in flight.work.claim.slices))
-                flight.chunks = flight.work.read(data)
-            self._complete(flight, flight.chunks)
+                flight.outcomes = flight.work.read(data)
+            self._complete(flight, flight.outcomes)
         except StoreUnreachable:
             flight.next_look = time.monotonic() + _STORE_AWAY_S
             raise
@@ -189,9 +204,10 @@ class Runner:
             self._fail(flight.work.claim, error)
         self._land(flight)
 
-    def _complete(self, flight: Flight, chunks: list[bytes]) -> None:
+    def _complete(self, flight: Flight, outcomes: list[Outcomes]) -> None:
         claim, work = flight.work.claim, flight.work
-        merged = {pub: merge_alone(work.pubs[pub], chunks[position]) for position, pub in work.covered_alone()}
+        chunks = [part.to_bytes() for part in outcomes]
+        merged = {pub: merge_alone(work.pubs[pub], outcomes[position]) for position, pub in work.covered_alone()}
         with self._store.write() as connection:
             ready = batches.complete(connection, claim, chunks, merged, Adapter.job_id(flight.job))
         seconds = time.monotonic() - flight.started

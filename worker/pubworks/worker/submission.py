@@ -12,7 +12,7 @@ from qiskit import QuantumCircuit
 
 from pubworks.codec import circuits as circuit_codec
 from pubworks.codec.arrays import unpack
-from pubworks.codec.outcomes import read_outcomes
+from pubworks.codec.outcomes import Outcomes, read_outcomes
 from pubworks.store import jobs
 from pubworks.store.records import Claim, Slice, StoredPub
 from pubworks.store.store import Store
@@ -30,8 +30,8 @@ class Work:
         """Return the bound circuits of all slices, in order."""
         return [circuit for piece in self.claim.slices for circuit in self._bind(piece)]
 
-    def read(self, data: list[Any]) -> list[bytes]:
-        """Return one chunk per slice from what the provider returned per circuit.
+    def read(self, data: list[Any]) -> list[Outcomes]:
+        """Return the outcomes per slice from what the provider returned per circuit.
 
         Raises:
             ProviderError: The provider's answer cannot be understood.
@@ -58,16 +58,15 @@ class Work:
         values = _values(pub.parameter_values)[piece.first : piece.end]
         return [template.assign_parameters(row) for row in values]
 
-    def _read_slice(self, piece: Slice, data: list[Any]) -> bytes:
+    def _read_slice(self, piece: Slice, data: list[Any]) -> Outcomes:
         readout = self.pubs[piece.pub].readout
-        outcomes = read_outcomes(
+        return read_outcomes(
             data,
             num_clbits=readout["num_clbits"],
             shots=self.claim.shots,
             measures=readout["measures"],
             meas_level=self.claim.run_options.get("meas_level") or 2,
         )
-        return outcomes.to_bytes()
 
 
 def prepare(store: Store, claim: Claim) -> Work:

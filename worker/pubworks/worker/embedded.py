@@ -68,7 +68,7 @@ class EmbeddedWorker:
             app, store, settings, worker, window=1,
             backends=self._serve_live_backends, children=lambda: {os.getpid()},
         )  # fmt: skip
-        self._thread = threading.Thread(target=self._controller.start, name="pubworks-celery", daemon=True)
+        self._thread = threading.Thread(target=self._consume, name="pubworks-celery", daemon=True)
 
     def start(self) -> None:
         """Begin; returns when messages are consumed."""
@@ -98,6 +98,10 @@ class EmbeddedWorker:
         self._station.stop(_LEAVE_S)
         self._controller.stop()
         self._thread.join(_LEAVE_S)
+
+    def _consume(self) -> None:
+        self._app.set_current()  # of this thread: Celery looks tasks up there, and another client has another app
+        self._controller.start()
 
     def _serve_live_backends(self) -> list[str]:
         for name in live.names():

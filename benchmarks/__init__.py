@@ -1,0 +1,1 @@
+"""Measurements of pubworks beside its alternatives, in one run: ``make bench``."""

@@ -33,16 +33,18 @@ class Client:
 
     Args:
         settings: Settings; read from environment and file if not given.
+        works: Whether this process runs the jobs where the broker is embedded; without, they wait for one that does.
         flags: Single settings that win over every other source, such as ``database="sqlite:///jobs.db"``.
 
     Raises:
         ConfigError: A setting is wrong.
     """
 
-    def __init__(self, settings: Settings | None = None, **flags: Any) -> None:
+    def __init__(self, settings: Settings | None = None, *, works: bool = True, **flags: Any) -> None:
         from pubworks.settings import load_settings
 
         self.settings = settings or load_settings(**flags)
+        self._works_here = works and self.settings.embedded
         self._starting = threading.Lock()
         self._worker: EmbeddedWorker | None = None
         self._live_targets: dict[str, Target] = {}
@@ -151,20 +153,13 @@ class Client:
 
     def submit(self, draft: JobDraft) -> Job:
         """Store a job, whole or not at all, and ring for it."""
-        from pubworks.errors import BrokerUnreachable
-        from pubworks.queue import ring
         from pubworks.store import jobs
         from pubworks.telemetry import log
 
         with self.store.write() as connection:
             jobs.submit(connection, draft)
         log("job.submitted", job=draft.id, batches=len(draft.batches))
-        try:
-            if self.settings.embedded:
-                self.start_embedded(draft.backend)
-            ring(self.app, draft.backend, 1 if self.settings.embedded else len(draft.batches))
-        except BrokerUnreachable as error:  # the job is stored; the keeper of any worker rings for it
-            log("keeper.error", error=error)
+        self._announce(draft)
         return Job(draft.id, self.store)
 
     @staticmethod
@@ -200,9 +195,23 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _announce(self, draft: JobDraft) -> None:
+        from pubworks.errors import BrokerUnreachable
+        from pubworks.queue import ring
+        from pubworks.telemetry import log
+
+        if self.settings.embedded and not self._works_here:
+            return  # the broker reaches this process only
+        try:
+            if self._works_here:
+                self.start_embedded(draft.backend)
+            ring(self.app, draft.backend, 1 if self._works_here else len(draft.batches))
+        except BrokerUnreachable as error:  # the job is stored; the keeper of any worker rings for it
+            log("keeper.error", error=error)
+
     def _go_on(self, job: Job) -> None:
         """In embedded mode, whoever holds the handle of an unfinished job also works on it."""
-        if self.settings.embedded and not job.in_final_state():
+        if self._works_here and not job.in_final_state():
             self.start_embedded()
 
     def _facts(self, name: str, digest: str) -> BackendFacts:
@@ -215,9 +224,20 @@ class Client:
         if not self.settings.embedded:
             why = facts.error if facts is not None and facts.error else "no worker has built it yet"
             raise SubmissionError(f"Backend {name!r}: {why}. Start one: pubworks worker --backend {name}")
-        facts = self.start_embedded().describe(name)
+        facts = self._describe(name, digest)
         if facts.error is not None:
             raise ConfigError(facts.error)
+        return facts
+
+    def _describe(self, name: str, digest: str) -> BackendFacts:
+        """Build a backend here, where no worker need be running, and store what it is like."""
+        from pubworks.backends import registry
+        from pubworks.store import fleet
+        from pubworks.worker.station import describe
+
+        facts = describe(name, digest, registry.find(self.settings, name).build)
+        with self.store.write() as connection:
+            fleet.describe_backend(connection, facts)
         return facts
 
 

@@ -15,7 +15,7 @@ from benchmarks.measure import Figure, sweep
 from pubworks.client import Client, Sampler
 from pubworks.store import fleet
 from pubworks.store.store import Store
-from pubworks.testing.servers import private_postgres, private_redis
+from pubworks.testing.servers import private_postgresql, private_redis
 
 _CONFIG = """
 [backends.aer1]
@@ -27,7 +27,7 @@ max_circuits = 5
 
 def measure() -> Iterator[Figure]:
     """Yield the time of one worker against that of two; the first batch, which warms up, is not counted."""
-    with tempfile.TemporaryDirectory() as folder, private_postgres() as database, private_redis() as broker:
+    with tempfile.TemporaryDirectory() as folder, private_postgresql() as database, private_redis() as broker:
         config = Path(folder) / "pubworks.toml"
         config.write_text(_CONFIG)
         os.environ.update(PUBWORKS_CONFIG=str(config), PUBWORKS_DATABASE=database, PUBWORKS_BROKER=broker)

@@ -45,15 +45,17 @@ class Transport(memory.Transport):
         super().__init__(client, **kwargs)
         self.state = _states[client.hostname]
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:  # noqa: ARG002
+    def drain_events(self, connection: Any, timeout: float | None = None, **_: Any) -> None:  # noqa: ARG002
         """Deliver one message, waiting up to ``timeout`` seconds for it."""
         deadline = None if timeout is None else monotonic() + timeout
         while True:
             seen = _puts
             try:
-                return self.cycle.get(self._deliver, timeout=timeout)  # type: ignore[no-any-return]
+                self.cycle.get(self._deliver, timeout=timeout)  # type: ignore[union-attr]
             except Empty:
                 _wait_for_put(seen, deadline)
+            else:
+                return
 
 
 def _ring() -> None:

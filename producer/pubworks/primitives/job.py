@@ -34,7 +34,7 @@ _LOOK_FIRST_S = 0.02
 _LOOK_LONGEST_S = 0.5
 
 
-class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):
+class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ignore[misc]
     """A job in the database, from whichever process it was submitted.
 
     Args:
@@ -232,7 +232,8 @@ class _Bar:
     """A progress bar over the job's batches, on a terminal or in a notebook only."""
 
     def __init__(self, job: Job) -> None:
-        self._job, self._bar = job, None
+        self._job = job
+        self._bar: Any = None
         self._shown = sys.stderr.isatty() or "ipykernel" in sys.modules
 
     def __enter__(self) -> _Bar:

@@ -30,7 +30,7 @@ class SamplerOptions:
     run_options: dict[str, Any] | None = None
 
 
-class Sampler(BaseSamplerV2):
+class Sampler(BaseSamplerV2):  # type: ignore[misc]
     """Samples circuits on any backend, as durable jobs.
 
     Example::

@@ -32,7 +32,7 @@ _START_S = 30.0
 _LEAVE_S = 5.0
 
 
-class _Controller(WorkController):  # type: ignore[misc]
+class _Controller(WorkController):
     """Celery's worker without signal handlers, so that it can live in a thread."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -54,13 +54,15 @@ class EmbeddedWorker:
 
     def __init__(self, app: Celery, store: Store, settings: Settings) -> None:
         self._app, self._settings = app, settings
-        worker = {"id": str(ULID()), "host": socket.gethostname(), "pid": os.getpid(), "concurrency": _ROOM}
-        self._station = Station(settings, store, worker["id"], room=_ROOM, drains=True)
+        worker_id = str(ULID())
+        worker = {"id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "concurrency": _ROOM}
+        self._name = f"embedded-{worker_id}"
+        self._station = Station(settings, store, worker_id, room=_ROOM, drains=True)
         tasks.register(app, lambda: self._station)
         self._served = set(registry.registered(settings))
         app.conf.task_queues = [queue.queue_of(name) for name in self._served]
         self._controller = _Controller(
-            app=app, pool_cls="solo", concurrency=1, hostname=f"embedded-{worker['id']}",
+            app=app, pool_cls="solo", concurrency=1, hostname=self._name,
             queues=[queue.queue_name(name) for name in self._served],
             without_gossip=True, without_mingle=True, without_heartbeat=True, loglevel="WARNING",
         )  # fmt: skip
@@ -84,7 +86,7 @@ class EmbeddedWorker:
             self._served.add(backend)
             self._app.control.add_consumer(
                 queue.queue_name(backend), exchange=queue.EXCHANGE.name, exchange_type="direct",
-                routing_key=queue.queue_name(backend), destination=[self._controller.hostname],
+                routing_key=queue.queue_name(backend), destination=[self._name],
             )  # fmt: skip
 
     def describe(self, backend: str) -> BackendFacts:

@@ -56,7 +56,7 @@ class EmbeddedWorker:
         self._app, self._settings = app, settings
         worker_id = str(ULID())
         worker = {"id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "concurrency": _ROOM}
-        self._name = f"embedded-{worker_id}"
+        self._name = f"celery@embedded-{worker_id}"
         self._station = Station(settings, store, worker_id, room=_ROOM, drains=True)
         tasks.register(app, lambda: self._station)
         self._served = set(registry.registered(settings))

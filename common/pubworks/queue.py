@@ -13,7 +13,7 @@ from typing import Any
 
 from celery import Celery
 from kombu import Exchange, Queue
-from kombu.exceptions import ChannelError, OperationalError
+from kombu.exceptions import OperationalError
 
 from pubworks import embedded_broker  # noqa: F401  (registers embedded://)
 from pubworks.errors import BrokerUnreachable
@@ -89,18 +89,21 @@ def queue_of(backend: str) -> Queue:
     return Queue(queue_name(backend), EXCHANGE, routing_key=queue_name(backend), durable=True)
 
 
-def ring(app: Celery, backend: str, times: int = 1) -> None:
-    """Tell the workers of a backend that batches are due, one message per batch.
+def ring(app: Celery, backend: str, times: int) -> None:
+    """Tell the workers of a backend that batches are due: one message per batch, or one in all to the embedded worker.
 
     Raises:
         BrokerUnreachable: The broker does not answer. Nothing is lost: the keeper of a worker rings again.
     """
-    _send(app, RUN_NEXT, backend, min(times, WINDOW))
+    if str(app.conf.broker_url).startswith("embedded:"):
+        _send(app, RUN_NEXT, backend, times)
+    else:
+        _send(app, RUN_NEXT, backend, 1, times=min(times, WINDOW))
 
 
 def ask_to_describe(app: Celery, backend: str) -> None:
     """Ask a worker of a backend to build it and store what it is like."""
-    _send(app, DESCRIBE, backend, 1)
+    _send(app, DESCRIBE, backend)
 
 
 def depth(app: Celery, backend: str) -> int:
@@ -109,25 +112,25 @@ def depth(app: Celery, backend: str) -> int:
     Raises:
         BrokerUnreachable: The broker does not answer.
     """
-    with _answering(app), app.connection_for_write() as connection:
-        try:
-            channel = connection.default_channel
-            return int(channel.queue_declare(queue_name(backend), passive=True).message_count)
-        except ChannelError:  # no worker has declared it yet
-            return 0
+    with _answering(app), app.connection_or_acquire() as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0)
+        with connection.channel() as channel:  # of its own: RabbitMQ closes it when there is no such queue
+            try:
+                return int(channel.queue_declare(queue_name(backend), passive=True).message_count)
+            except connection.channel_errors:  # no worker has declared it yet
+                return 0
 
 
-def _send(app: Celery, task: str, backend: str, times: int) -> None:
+def _send(app: Celery, task: str, *args: Any, times: int = 1) -> None:
     with _answering(app), app.producer_or_acquire() as producer:
         for _ in range(times):
-            app.send_task(task, args=(backend,), queue=queue_of(backend), producer=producer)
+            app.send_task(task, args=args, queue=queue_of(args[0]), producer=producer)
 
 
 @contextmanager
 def _answering(app: Celery) -> Iterator[None]:
     try:
         yield
-    except (OperationalError, OSError) as error:
-        with app.connection_for_write() as connection:
-            shown = connection.as_uri()  # masks the password
+    except (OperationalError, OSError, *app.connection_for_write().connection_errors) as error:
+        shown = app.connection_for_write().as_uri()  # masks the password
         raise BrokerUnreachable(f"The broker {shown} does not answer: {error}. Start it, or mend PUBWORKS_BROKER.") from error

@@ -205,7 +205,7 @@ class Client:
         try:
             if self._works_here:
                 self.start_embedded(draft.backend)
-            ring(self.app, draft.backend, 1 if self._works_here else len(draft.batches))
+            ring(self.app, draft.backend, len(draft.batches))
         except BrokerUnreachable as error:  # the job is stored; the keeper of any worker rings for it
             log("keeper.error", error=error)
 

@@ -97,12 +97,15 @@ def settle(connection: Connection, job_id: str, *, batches_ended: int = 0) -> No
         job_id: The job.
         batches_ended: Batches that ended in this transaction.
     """
+    if connection.dialect.name == "postgresql":  # else the UPDATE could wait for another and then decide by old counts
+        connection.execute(_LOCK, {"p_job": job_id})
     row = connection.execute(_SETTLE, {"p_job": job_id, "p_ended": batches_ended}).one_or_none()
     if row and JobState(row.state).is_final:
         record(connection, job_id, "finished", state=row.state)
-        tell(connection)
+        tell(connection, job_id, row.state)
 
 
+_LOCK = select(jobs.c.id).where(jobs.c.id == bindparam("p_job")).with_for_update(key_share=True)
 _OF_JOB = pubs.c.job_id == bindparam("p_job")
 _MERGED = select(func.count()).where(_OF_JOB, pubs.c.collected_at.is_not(None)).scalar_subquery()
 _UNMERGED = exists().where(_OF_JOB, pubs.c.missing == 0, pubs.c.collected_at.is_(None))
@@ -126,14 +129,15 @@ _SETTLE = (
 
 def cancel(connection: Connection, job_id: str) -> bool:
     """Cancel a job: what waits is never run. Returns whether it was still open."""
+    waiting = cancel_waiting(connection, job_id)  # batches, then the job: the order in which a claim locks them
     cancelled = connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id, _OPEN)
         .values(state=JobState.CANCELLED, finished_at=now())
     ).rowcount
     if cancelled:
-        record(connection, job_id, "cancelled", batches=cancel_waiting(connection, job_id))
-        tell(connection)
+        record(connection, job_id, "cancelled", batches=waiting)
+        tell(connection, job_id, JobState.CANCELLED)
     return bool(cancelled)
 
 

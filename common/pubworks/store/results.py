@@ -36,7 +36,7 @@ def store_results(connection: Connection, job_id: str, merged: Mapping[int, byte
 def insert_results(connection: Connection, job_id: str, merged: Mapping[int, bytes]) -> None:
     """Store the merged results of PUBs, each once."""
     insert_new(connection, results, [{"job_id": job_id, "pub": pub, "data": data} for pub, data in merged.items()])
-    tell(connection)
+    tell(connection, job_id)
 
 
 _COLLECTED = (
@@ -52,10 +52,11 @@ _COLLECTED = (
 
 def load_results(connection: Connection, job_id: str, positions: list[int] | None = None) -> dict[int, bytes]:
     """Return the stored results of a job by PUB; all there are, or those asked for."""
-    query = select(results.c.pub, results.c.data).where(results.c.job_id == job_id).order_by(results.c.pub)
-    if positions is not None:
-        query = query.where(results.c.pub.in_(positions))
-    return {pub: data for pub, data in connection.execute(query)}
+    query = _RESULTS if positions is None else _RESULTS.where(results.c.pub.in_(positions))
+    return {pub: data for pub, data in connection.execute(query, {"p_job": job_id})}
+
+
+_RESULTS = select(results.c.pub, results.c.data).where(results.c.job_id == bindparam("p_job")).order_by(results.c.pub)
 
 
 def finished_pubs(connection: Connection, job_id: str) -> list[int]:

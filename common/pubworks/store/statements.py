@@ -24,9 +24,15 @@ _EVENTS = "pubworks_events"
 _NEWS = "pubworks_news"
 
 
-def tell(connection: Connection) -> None:
-    """Wake those who wait in this process for a result, once this transaction is committed."""
-    connection.info[_NEWS] = True
+def tell(connection: Connection, job_id: str, state: str | None = None) -> None:
+    """Wake those who wait for a job in this process, once this transaction is committed.
+
+    Args:
+        connection: An open transaction.
+        job_id: The job that has a new result or a new state.
+        state: Its final state, if it ended.
+    """
+    connection.info.setdefault(_NEWS, {})[job_id] = state
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
@@ -47,11 +53,11 @@ def record(connection: Connection, job_id: str, what: str, batch_id: str | None 
     connection.info.setdefault(_EVENTS, []).append(row)
 
 
-def flush_events(connection: Connection) -> bool:
-    """Write the events of a transaction. Returns whether those who wait in this process should look."""
+def flush_events(connection: Connection) -> dict[str, str | None]:
+    """Write the events of a transaction. Returns the jobs with news, and their final states."""
     if rows := connection.info.pop(_EVENTS, None):
         connection.execute(_RECORD, rows)
-    return bool(connection.info.pop(_NEWS, False))
+    return dict(connection.info.pop(_NEWS, {}))
 
 
 def forget_events(connection: Connection) -> None:

@@ -12,6 +12,9 @@ from pubworks.store import schema
 from pubworks.store.engine import EngineOfProcess, reachable
 from pubworks.store.statements import flush_events, forget_events
 
+#: Jobs whose end is remembered for those who wait in this process.
+_REMEMBERED = 1000
+
 
 class Store:
     """One database.
@@ -29,9 +32,11 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine = EngineOfProcess(url)
-        #: Notified when this process committed results or the end of a job, and how often that was.
+        #: Notified when this process committed results or the end of a job; and how often that was.
         self.changed = threading.Condition()
         self.changes = 0
+        #: Final states that this process committed, the newest few.
+        self.ended: dict[str, str] = {}
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -60,9 +65,15 @@ class Store:
                 yield connection
                 news = flush_events(connection)
         if news:
-            with self.changed:
-                self.changes += 1
-                self.changed.notify_all()
+            self._announce(news)
+
+    def _announce(self, news: dict[str, str | None]) -> None:
+        with self.changed:
+            self.changes += 1
+            self.ended.update({job_id: state for job_id, state in news.items() if state})
+            while len(self.ended) > _REMEMBERED:
+                del self.ended[next(iter(self.ended))]
+            self.changed.notify_all()
 
     def check_schema(self) -> None:
         """Raise unless the database has this version's schema.

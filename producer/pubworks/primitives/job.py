@@ -168,6 +168,8 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
     def _state(self) -> JobState:
         from pubworks.store import jobs
 
+        if ended := self._store.ended.get(self._job_id):
+            return JobState(ended)
         with self._store.read() as connection:
             return jobs.state(connection, self._job_id)
 

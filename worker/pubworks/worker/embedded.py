@@ -57,7 +57,7 @@ class EmbeddedWorker:
         worker_id = str(ULID())
         worker = {"id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "concurrency": _ROOM}
         self._name = f"celery@embedded-{worker_id}"
-        self._station = Station(settings, store, worker_id, room=_ROOM, drains=True)
+        self._station = Station(settings, store, worker_id, room=_ROOM, waits=False)
         tasks.register(app, lambda: self._station)
         self._served = set(registry.registered(settings))
         app.conf.task_queues = [queue.queue_of(name) for name in self._served]

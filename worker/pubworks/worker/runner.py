@@ -55,16 +55,15 @@ class Runner:
         build: Makes the ``BackendV2``; called in the runner's thread.
         owner: Id of this process in leases.
         room: Most runs in flight at once.
-        drains: Whether one ring means "until nothing is due" instead of "one batch".
     """
 
     def __init__(
         self, store: Store, settings: Settings, backend: str, build: Callable[[], Any], *,
-        owner: str, room: int, drains: bool,
+        owner: str, room: int,
     ) -> None:  # fmt: skip
         self.backend = backend
         self._store, self._settings, self._build = store, settings, build
-        self._owner, self._room, self._drains = owner, room, drains
+        self._owner, self._room = owner, room
         self._bell = threading.Condition()
         self._rings = 0
         self._flights: list[Flight] = []
@@ -74,10 +73,10 @@ class Runner:
         self._thread = threading.Thread(target=self._loop, name=f"pubworks-{backend}", daemon=True)
         self._thread.start()
 
-    def ring(self) -> None:
-        """Say that a batch is due."""
+    def ring(self, times: int) -> None:
+        """Say how many batches are due."""
         with self._bell:
-            self._rings += 1
+            self._rings += times
             self._bell.notify_all()
 
     def wait_for_room(self) -> None:
@@ -135,10 +134,9 @@ class Runner:
             return False
         log("batch.claimed", batch=claim.batch_id, backend=self.backend, worker=self._owner, attempt=claim.attempt)
         self._start(adapter, claim)
-        if not self._drains:
-            with self._bell:
-                self._rings -= 1
-                self._bell.notify_all()
+        with self._bell:
+            self._rings = max(0, self._rings - 1)
+            self._bell.notify_all()
         return True
 
     def _answer_all_rings(self) -> None:

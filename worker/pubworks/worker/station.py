@@ -27,23 +27,23 @@ class Station:
         store: The database.
         worker: Id of the worker that this process belongs to.
         room: Most runs of one backend in flight at once.
-        drains: Whether a ring means "until nothing is due" (embedded) instead of "one batch" (a pool's child).
+        waits: Whether a task lasts until there is room again, so that Celery gives the next one to a free child.
     """
 
-    def __init__(self, settings: Settings, store: Store, worker: str, *, room: int = 1, drains: bool = False) -> None:
+    def __init__(self, settings: Settings, store: Store, worker: str, *, room: int = 1, waits: bool = True) -> None:
         self.settings, self.store = settings, store
         self.owner = f"{worker}/{os.getpid()}"
-        self._room, self._drains = room, drains
+        self._room, self._waits = room, waits
         self._runners: dict[str, Runner] = {}
         self._stopped = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="pubworks-heartbeat", daemon=True)
         self._heart.start()
 
-    def run_next(self, backend: str) -> None:
-        """Run the next due batch of a backend; without ``drains``, return when another one would fit."""
+    def run_next(self, backend: str, times: int) -> None:
+        """Run the next due batches of a backend; a pool's child returns when another one would fit."""
         runner = self._runner(backend)
-        runner.ring()
-        if not self._drains:
+        runner.ring(times)
+        if self._waits:
             runner.wait_for_room()
 
     def describe(self, backend: str) -> BackendFacts:
@@ -65,7 +65,7 @@ class Station:
         if backend not in self._runners:
             self._runners[backend] = Runner(
                 self.store, self.settings, backend, self._builder(backend),
-                owner=self.owner, room=self._room, drains=self._drains,
+                owner=self.owner, room=self._room,
             )  # fmt: skip
         return self._runners[backend]
 

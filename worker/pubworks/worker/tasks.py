@@ -19,8 +19,8 @@ def register(app: Celery, station: Callable[[], Station]) -> None:
     """
 
     @app.task(name=RUN_NEXT, shared=False, ignore_result=True)
-    def run_next(backend: str) -> None:
-        station().run_next(backend)
+    def run_next(backend: str, times: int) -> None:
+        station().run_next(backend, times)
 
     @app.task(name=DESCRIBE, shared=False, ignore_result=True)
     def describe(backend: str) -> None:

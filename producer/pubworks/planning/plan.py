@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from pubworks.backends.spec import Limits
 from pubworks.errors import SubmissionError
 from pubworks.store.records import BatchDraft, Slice
@@ -22,6 +20,15 @@ DEFAULT_MAX_CIRCUITS = 500
 
 #: Most batches of one job; beyond, a mistake is likelier than a wish.
 MAX_BATCHES = 100_000
+
+#: Most shots of one run where no limit is configured: a signed 32-bit integer, in which simulators and services count.
+MAX_SHOTS = 2**31 - 1
+
+#: Derived seeds fit into a signed C int.
+_SEEDS = 2**31
+
+#: Odd, so that its multiples meet every number below ``_SEEDS`` before they repeat; the golden ratio spreads them.
+_SEED_STEP = 0x9E3779B1
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,8 @@ def plan(
     for (shots, part), pieces in _group(pubs, limits.max_shots).items():
         start = 0
         for slices in _cut(pieces, cap, limits.max_payload_bytes):
-            draft = BatchDraft(shots, _seed(seed, part, start, backend_max_circuits), slices)
+            starts_as_qiskit = part == 0 and _is_start(start, backend_max_circuits)
+            draft = BatchDraft(shots, seed if starts_as_qiskit else _derive(seed, len(drafts)), slices)
             drafts.append(draft)
             start += draft.num_circuits
             if len(drafts) > MAX_BATCHES:
@@ -93,16 +101,18 @@ def _group(pubs: Sequence[PubSize], max_shots: int | None) -> dict[tuple[int, in
     for position, pub in enumerate(pubs):
         if pub.size == 0:
             continue
-        if max_shots and pub.shots > max_shots * MAX_BATCHES:
-            raise SubmissionError(
-                f"PUB {position} asks for {pub.shots} shots, which is more than {MAX_BATCHES} runs of {max_shots}. "
-                "Ask for fewer shots."
-            )
+        _check_shots(position, pub.shots, max_shots)
         for part, first in enumerate(range(0, pub.shots, max_shots or pub.shots)):
             shots = min(pub.shots - first, max_shots or pub.shots)
             piece = _Piece(position, pub.size, pub.circuit_bytes, first)
             groups.setdefault((shots, part), []).append(piece)
     return groups
+
+
+def _check_shots(position: int, shots: int, max_shots: int | None) -> None:
+    if shots > (max_shots * MAX_BATCHES if max_shots else MAX_SHOTS):
+        most = f"{MAX_BATCHES} runs of {max_shots}" if max_shots else f"the {MAX_SHOTS} that one run can have"
+        raise SubmissionError(f"PUB {position} asks for {shots} shots, more than {most}. Ask for fewer shots.")
 
 
 def _cut(pieces: Sequence[_Piece], max_circuits: int, max_bytes: int | None) -> Iterator[tuple[Slice, ...]]:
@@ -127,10 +137,11 @@ def _cut(pieces: Sequence[_Piece], max_circuits: int, max_bytes: int | None) -> 
         yield tuple(run)
 
 
-def _seed(seed: int | None, part: int, start: int, backend_max_circuits: int | None) -> int | None:
-    if seed is None:
-        return None
-    starts_reference_run = start % backend_max_circuits == 0 if backend_max_circuits else start == 0
-    if part == 0 and starts_reference_run:
-        return seed
-    return int(np.random.SeedSequence([seed, part, start]).generate_state(1)[0] >> 1)  # 31 bits: an int in C
+def _is_start(circuit: int, backend_max_circuits: int | None) -> bool:
+    """Return whether ``BackendSamplerV2`` would start a run at this circuit of a group."""
+    return circuit % backend_max_circuits == 0 if backend_max_circuits else circuit == 0
+
+
+def _derive(seed: int | None, run: int) -> int | None:
+    """Return the seed of a run: another one for every run, and never the user's own."""
+    return None if seed is None else (seed + run * _SEED_STEP) % _SEEDS

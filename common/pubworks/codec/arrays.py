@@ -29,7 +29,7 @@ def pack(header: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     text = json.dumps(header, sort_keys=True).encode()
     for array in (np.frombuffer(text, dtype=np.uint8), *arrays):
-        npy.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+        npy.write_array(buffer, np.asarray(array, order="C"), allow_pickle=False)
     return compress(buffer.getvalue())
 
 
@@ -45,14 +45,16 @@ def unpack(data: bytes) -> tuple[dict[str, Any], list[np.ndarray]]:
         while buffer.tell() < len(raw):
             arrays.append(npy.read_array(buffer, allow_pickle=False))
         header = json.loads(arrays[0].tobytes())
-    except (ValueError, IndexError, EOFError) as error:
+        if not isinstance(header, dict):
+            raise ValueError("its header is not a table")
+    except Exception as error:  # made-up headers raise anything, MemoryError included
         raise StoreError(f"A stored block of arrays is damaged: {error}. Restore the database from a backup.") from error
     return header, arrays[1:]
 
 
 def compress(raw: bytes) -> bytes:
-    """Return bytes as one zstandard frame."""
-    return zstandard.ZstdCompressor(level=1).compress(raw)
+    """Return bytes as one zstandard frame with a checksum."""
+    return zstandard.ZstdCompressor(level=1, write_checksum=True).compress(raw)
 
 
 def decompress(data: bytes, limit: int = MAX_BYTES) -> bytes:
@@ -65,6 +67,6 @@ def decompress(data: bytes, limit: int = MAX_BYTES) -> bytes:
         size = zstandard.frame_content_size(data)
         if not 0 <= size <= limit:
             raise StoreError(f"A compressed block of {size} bytes is over the limit of {limit}; it is refused.")
-        return zstandard.ZstdDecompressor().decompress(data)
-    except zstandard.ZstdError as error:
+        return zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+    except (zstandard.ZstdError, MemoryError) as error:
         raise StoreError(f"A compressed block is damaged: {error}. Restore the database from a backup.") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 
@@ -25,7 +26,18 @@ WRITTEN_QPY = 15
 #: Largest circuit that is read, in bytes of QPY.
 MAX_QPY_BYTES = 256 << 20
 
+#: Most qubits, and most classical bits, of a circuit that is read: a few bytes can claim billions, and the reader makes
+#: room for them before it looks further.
+MAX_BITS = 100_000
+
 _MAGIC = b"QISKIT"
+
+#: What follows the header of a file: encoding and kind of its programs. From version 16 on, a table of their offsets.
+_HEADER = struct.Struct("!6sBBBBQcc")
+_OFFSET_BYTES, _FIRST_WITH_OFFSETS = 8, 16
+
+#: How a circuit starts: sizes of its name and phase, then its qubits and classical bits.
+_CIRCUIT = struct.Struct("!HcHII")
 
 
 @dataclass(frozen=True)
@@ -72,10 +84,13 @@ def load_qpy(raw: bytes) -> list[QuantumCircuit]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "written by a newer Qiskit": loading tells whether that matters
             circuits = qpy.load(io.BytesIO(raw))
-    except Exception as error:  # damaged bytes raise anything from struct.error to UnicodeDecodeError
-        raise SubmissionError(f"The QPY data is damaged: {type(error).__name__}: {error}. Write it again.") from error
-    if not all(isinstance(circuit, QuantumCircuit) for circuit in circuits):
-        raise SubmissionError("The QPY data holds something other than circuits. Write circuits only.")
+    except BaseException as error:  # damaged bytes raise anything, even pyo3's PanicException, which is no Exception
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
+        told = (str(error).splitlines() or [""])[0]  # the rest is a backtrace of the reader
+        raise SubmissionError(f"The QPY data is damaged: {type(error).__name__}: {told}. Write it again.") from error
+    if not circuits or not all(isinstance(circuit, QuantumCircuit) for circuit in circuits):
+        raise SubmissionError("The QPY data holds no circuit, or something other than circuits. Write circuits only.")
     return list(circuits)
 
 
@@ -94,6 +109,21 @@ def check_qpy(raw: bytes) -> None:
         raise SubmissionError(
             f"QPY version {version} is refused: versions below {OLDEST_QPY} can run code when loaded (CVE-2025-2000). "
             f"Write it again with qiskit.qpy.dump(circuits, file, version={WRITTEN_QPY})."
+        )
+    _check_claims(raw, version)
+
+
+def _check_claims(raw: bytes, version: int) -> None:
+    """Refuse a first circuit that claims more bits than any machine has."""
+    try:
+        programs = _HEADER.unpack_from(raw)[5]
+        table = programs * _OFFSET_BYTES if version >= _FIRST_WITH_OFFSETS else 0
+        qubits, clbits = _CIRCUIT.unpack_from(raw, _HEADER.size + table)[3:]
+    except struct.error as error:
+        raise SubmissionError("The QPY data ends too early. Write it again.") from error
+    if max(qubits, clbits) > MAX_BITS:
+        raise SubmissionError(
+            f"The QPY data claims {qubits} qubits and {clbits} classical bits; {MAX_BITS} are allowed. Write it again."
         )
 
 

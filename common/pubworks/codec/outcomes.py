@@ -6,16 +6,17 @@ left to whole bytes, as ``uint8``. That is the layout of :class:`qiskit.primitiv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from operator import index
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pubworks.codec.arrays import pack, unpack
-from pubworks.errors import ProviderError
+from pubworks.errors import ProviderError, StoreError
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,20 @@ class Kerneled:
 
 Outcomes = Memory | Counts | Kerneled
 
+_KINDS: dict[str, Callable[..., Outcomes]] = {"memory": Memory, "counts": Counts, "kerneled": Kerneled}
+
 
 def from_bytes(data: bytes) -> Outcomes:
-    """Return the outcomes of a stored chunk."""
+    """Return the outcomes of a stored chunk.
+
+    Raises:
+        StoreError: The bytes are none.
+    """
     header, arrays = unpack(data)
-    return {"memory": Memory, "counts": Counts, "kerneled": Kerneled}[header["kind"]](*arrays)  # type: ignore[no-any-return]
+    try:
+        return _KINDS[header["kind"]](*arrays)
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"A stored chunk is of an unknown kind: {header}. Upgrade this installation.") from error
 
 
 def read_outcomes(
@@ -90,7 +100,7 @@ def read_outcomes(
     """
     memories = [getattr(item, "memory", None) for item in data]
     if meas_level == 1:
-        return _kerneled(memories)
+        return _kerneled(memories, shots)
     if all(memory is not None and len(memory) for memory in memories):
         return Memory(np.stack([_read_memory(memory, num_clbits, shots) for memory in memories]))
     counts = [getattr(item, "counts", None) for item in data]
@@ -126,11 +136,13 @@ def parse_outcomes(keys: Iterable[str | int], width: int) -> NDArray[np.uint8]:
     ([[3], [0]], [[5]])
     """
     keys = list(keys)
+    if not keys:
+        return np.zeros((0, num_bytes(width)), dtype=np.uint8)
     try:
-        if keys and isinstance(keys[0], str) and keys[0][:2] not in ("0x", "0b"):
+        if isinstance(keys[0], str) and keys[0][:2] not in ("0x", "0b"):
             return _pack_bitstrings([key.replace(" ", "") for key in keys], width)  # type: ignore[union-attr]
         return _pack_numbers(_numbers(keys), width)
-    except (ValueError, OverflowError, TypeError) as error:
+    except (ValueError, OverflowError, TypeError, AttributeError) as error:
         raise ProviderError(
             f"The backend returned outcome {keys[0]!r} where {width} classical bits were measured: {error}. "
             "Its results cannot be trusted as they are."
@@ -140,23 +152,23 @@ def parse_outcomes(keys: Iterable[str | int], width: int) -> NDArray[np.uint8]:
 def _numbers(keys: list[Any]) -> list[int]:
     if isinstance(keys[0], str):
         return list(map(int, keys, repeat(16 if keys[0][:2] == "0x" else 2)))
-    return [int(key) for key in keys]
+    return [index(key) for key in keys]  # not int(): it would cut a float
 
 
 def _pack_numbers(numbers: list[int], width: int) -> NDArray[np.uint8]:
-    if width > 0 and max(numbers) >> width:
+    if max(numbers) >> width:
         raise ValueError(f"{max(numbers):#x} has more than {width} bits")
     size = num_bytes(width)
     if width <= 64:
         return np.array(numbers, dtype=">u8").view(np.uint8).reshape(-1, 8)[:, 8 - size :].copy()
     joined = b"".join(number.to_bytes(size, "big") for number in numbers)
-    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, size)
+    return np.frombuffer(joined, dtype=np.uint8).reshape(len(numbers), size)
 
 
 def _pack_bitstrings(keys: list[str], width: int) -> NDArray[np.uint8]:
     if any(len(key) != width for key in keys):
         raise ValueError("a bitstring has another width")
-    bits = np.frombuffer("".join(keys).encode(), dtype=np.uint8).reshape(-1, width) - ord("0")
+    bits = np.frombuffer("".join(keys).encode(), dtype=np.uint8).reshape(len(keys), width) - ord("0")
     if bits.max(initial=0) > 1:
         raise ValueError("a bitstring has other characters than 0 and 1")
     return pack_bits(bits)
@@ -174,8 +186,11 @@ def _read_memory(memory: Sequence[str], width: int, shots: int) -> NDArray[np.ui
 
 
 def _read_counts(counts: Mapping[Any, Any], width: int, shots: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    values = np.array(list(counts.values()))
-    if np.any(values != np.round(values)) or np.any(values < 0):
+    try:
+        values = np.array(list(counts.values()), dtype=float)
+    except (ValueError, TypeError) as error:
+        raise ProviderError(f"The backend returned counts that are not numbers: {error}.") from error
+    if not np.all((values >= 0) & (values == np.round(values))):
         raise ProviderError("The backend returned probabilities instead of counts; they are not samples.")
     _check_shots(int(values.sum()), shots)
     return parse_outcomes(counts, width), values.astype(np.int64)
@@ -191,8 +206,18 @@ def _join_counts(parts: list[tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> Co
     return Counts(outcomes, counts, np.cumsum([len(item) for item, _ in parts]))
 
 
-def _kerneled(memories: list[Any]) -> Kerneled:
+def _kerneled(memories: list[Any], shots: int) -> Kerneled:
     if any(memory is None for memory in memories):
         raise ProviderError("The backend returned no memory at meas_level 1. Ask whether it supports that level.")
-    raw = np.asarray(memories, dtype=float)
+    try:
+        raw = np.asarray(memories, dtype=float)
+    except (ValueError, TypeError) as error:
+        raise ProviderError(f"The backend returned level-1 values that are no array of numbers: {error}.") from error
+    if raw.ndim not in (3, 4) or raw.shape[-1] != 2:
+        raise ProviderError(
+            f"The backend returned level-1 values of shape {raw.shape[1:]} for a circuit, where (shots, slots, 2) "
+            "or, averaged, (slots, 2) is the form. Ask whether it supports that level."
+        )
+    if raw.ndim == 4:
+        _check_shots(raw.shape[1], shots)
     return Kerneled(raw[..., 0] + 1j * raw[..., 1])

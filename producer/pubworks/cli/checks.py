@@ -1,0 +1,116 @@
+"""The checks of ``pubworks doctor``: each says what it found and, where it fails, how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from pubworks.cli import exits
+from pubworks.cli.fleet import BackendView, look_at_backends
+from pubworks.cli.render import masked
+from pubworks.cli.session import Session, check_broker, open_store
+from pubworks.errors import PubworksError, SchemaOutOfDate
+from pubworks.settings import Settings, config_path, load_settings
+from pubworks.store import fleet, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pubworks.backends.spec import BackendSpec
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor's report."""
+
+    name: str
+    #: None: nothing wrong, and nothing to use either.
+    ok: bool | None
+    detail: str
+    #: Exit code of the command when this is the first check that fails.
+    code: int = exits.OK
+
+
+def run() -> Iterator[Check]:
+    """Yield the checks one by one; those whose ground is missing are left out."""
+    found: list[Settings] = []
+    yield _try("config", lambda: _config(found))
+    if found:
+        settings = found[0]
+        yield _try("broker", lambda: _broker(settings))
+        yield from _database(settings)
+
+
+def _try(name: str, check: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, check())
+    except PubworksError as error:
+        return Check(name, False, masked(str(error)), exits.code_of(error))
+
+
+def _config(found: list[Settings]) -> str:
+    found.append(load_settings())
+    path = config_path()
+    return f"read from {path}" if path else "no pubworks.toml; environment and defaults"
+
+
+def _broker(settings: Settings) -> str:
+    check_broker(settings)
+    return "embedded: inside each process" if settings.embedded else f"{masked(settings.broker)} answers"
+
+
+def _database(settings: Settings) -> Iterator[Check]:
+    shown = masked(settings.database_url)
+    try:
+        store = open_store(settings)
+    except SchemaOutOfDate as error:
+        yield Check("database", True, f"{shown} answers")
+        yield Check("schema", False, str(error), exits.code_of(error))
+        return
+    except PubworksError as error:
+        yield Check("database", False, masked(str(error)), exits.code_of(error))
+        return
+    yield Check("database", True, f"{shown} answers")
+    yield Check("schema", True, f"{schema.head()}, up to date")
+    session = Session(settings, store)
+    yield from (_backend(view, session) for view in look_at_backends(session))
+    yield _workers(session)
+    store.close()
+
+
+def _backend(view: BackendView, session: Session) -> Check:
+    name = f"backend {view.name}"
+    if view.spec is None:
+        return Check(name, None, f"{view.waiting} batches wait for it, and it is not registered here")
+    if session.settings.embedded or view.status in ("new", "changed"):
+        return _build(name, view.spec, session)
+    if view.facts is not None and view.facts.error:
+        return Check(name, False, f"A worker could not build it. {view.facts.error}", exits.FAILED)
+    return Check(name, True, f"built by a worker; workers that serve it now: {view.num_workers}")
+
+
+def _build(name: str, spec: BackendSpec, session: Session) -> Check:
+    ours = spec.name not in session.settings.backends  # one of pubworks' own entry points, whose extra is optional
+    if ours and find_spec(spec.factory.split(":")[0].split(".")[0]) is None:
+        return Check(name, None, f"not installed here ({spec.factory})")
+    try:
+        backend = spec.build()
+    except PubworksError as error:
+        return Check(name, False, str(error), exits.code_of(error))
+    detail = f"can be built here, {getattr(backend, 'num_qubits', None) or 'any number of'} qubits"
+    if session.settings.embedded:
+        return Check(name, True, detail)
+    return Check(name, None, f"{detail}; no worker has built it yet. Start one: pubworks worker --backend {spec.name}")
+
+
+def _workers(session: Session) -> Check:
+    with session.store.read() as connection:
+        alive = fleet.list_workers(connection, session.settings.lease_s)
+    if session.settings.embedded:
+        return Check("workers", True, f"inside each process that waits for a job; alive now: {len(alive)}")
+    if not alive:
+        return Check("workers", False, "None is alive. Start one: pubworks worker", exits.FAILED)
+    served = sorted({name for worker in alive for name in worker.backends})
+    return Check("workers", True, f"{len(alive)} alive, for {', '.join(served)}")

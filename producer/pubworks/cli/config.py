@@ -1,0 +1,70 @@
+"""``pubworks config show``."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pubworks.cli import render
+from pubworks.cli.jobs import AsJson
+
+if TYPE_CHECKING:
+    from pubworks.settings import BackendEntry, Settings
+
+app = typer.Typer(no_args_is_help=True, help="The settings in use.", rich_markup_mode=None)
+
+_SECRET_NAME = re.compile(r"token|secret|passw|credential|key", re.IGNORECASE)
+
+
+@app.callback()
+def config() -> None:
+    """The settings in use."""
+
+
+@app.command()
+def show(as_json: AsJson = False) -> None:
+    """Print every setting, its value and where that comes from; secrets are masked."""
+    from pubworks.settings import config_path, load_settings
+
+    path, rows = config_path(), _rows(load_settings())
+    if as_json:
+        names = ("name", "value", "origin")
+        settings = [dict(zip(names, row, strict=True)) for row in rows]
+        render.emit({"file": path and str(path), "settings": settings})
+        return
+    render.show(render.table(("SETTING", "VALUE", "FROM"), rows))
+    render.say(f"Settings file: {path or 'none'}")
+
+
+def _rows(settings: Settings) -> list[tuple[str, Any, str]]:
+    from pubworks.settings import origin
+
+    plain = [name for name in type(settings).model_fields if name != "backends"]
+    rows = [(name, _value(settings, name), origin(name)) for name in plain]
+    for name, entry in settings.backends.items():
+        rows += [(f"backends.{name}.{key}", value, origin("backends")) for key, value in _entry(entry).items()]
+    return rows
+
+
+def _value(settings: Settings, name: str) -> Any:
+    value = settings.database_url if name == "database" else getattr(settings, name)
+    return value if isinstance(value, int | float) else render.masked(str(value))
+
+
+def _entry(entry: BackendEntry) -> dict[str, Any]:
+    """Return what is set of a ``[backends.NAME]`` table, flattened."""
+    flat: dict[str, Any] = {"factory": entry.factory}
+    flat |= {f"arguments.{key}": _argument(key, value) for key, value in entry.arguments.items()}
+    for key, variable in entry.secrets.items():
+        flat[f"secrets.{key}"] = f"${variable} ({'set' if variable in os.environ else 'not set'})"
+    limits = {name: getattr(entry, name) for name in ("max_circuits", "max_shots", "max_payload_bytes")}
+    return flat | {name: value for name, value in limits.items() if value is not None}
+
+
+def _argument(name: str, value: Any) -> Any:
+    if _SECRET_NAME.search(name):
+        return "***"
+    return value if isinstance(value, int | float) else render.masked(str(value))

@@ -1,0 +1,40 @@
+"""The JSON of every read. Keys are added, never renamed or removed; times are ISO 8601 in UTC."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pubworks.cli.render import iso
+
+if TYPE_CHECKING:
+    from pubworks.cli.session import JobView
+    from pubworks.store.records import JobRecord
+
+
+def of_record(record: JobRecord) -> dict[str, Any]:
+    """Return a job without its progress, as ``list`` shows it."""
+    return {
+        "id": record.id,
+        "name": record.name,
+        "primitive": record.primitive,
+        "backend": record.backend,
+        "status": str(record.state),
+        "num_pubs": record.num_pubs,
+        "num_batches": record.num_batches,
+        "batches_left": record.batches_left,
+        "created_at": iso(record.created_at),
+        "started_at": iso(record.started_at),
+        "finished_at": iso(record.finished_at),
+    }
+
+
+def of_view(view: JobView) -> dict[str, Any]:
+    """Return a job with its progress, as ``submit``, ``status`` and ``watch`` show it."""
+    progress = view.progress
+    return {
+        **of_record(view.record),
+        "pubs_done": progress.pubs_done,
+        "batches": dict(sorted(progress.batches.items())),
+        "reasons": progress.reasons,
+        "workers": view.num_workers,
+    }

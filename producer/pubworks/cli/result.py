@@ -1,0 +1,98 @@
+"""``pubworks result``."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pubworks.cli import exits, render, story
+from pubworks.cli.jobs import AsJson, JobId
+from pubworks.cli.session import Session, opened
+from pubworks.cli.watch import follow
+from pubworks.errors import JobTimeout
+from pubworks.states import JobState
+
+if TYPE_CHECKING:
+    from pubworks.cli.outcomes import Outcome
+
+
+def result(
+    job_id: JobId,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write everything to this .npz or .json file instead."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")] = False,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Wait so long at most.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the results of a job.
+
+    The table names the most frequent outcomes of each PUB and register; --json and -o give everything.
+    A job that failed in part gives the results there are, with exit code 1.
+    """
+    with opened() as session:
+        whole_id = session.find(job_id)
+        if output is not None:
+            _check_name(output)
+        if wait or timeout_s is not None:
+            follow(session, whole_id, timeout_s=timeout_s)
+        outcome = _load(session, whole_id)
+    _deliver(outcome, output, as_json)
+    _conclude(outcome)
+
+
+def _check_name(output: Path) -> None:
+    from pubworks.cli import outcomes
+
+    outcomes.check_name(output)
+
+
+def _load(session: Session, job_id: str) -> Outcome:
+    view = session.view(job_id)
+    if not view.record.state.is_final:
+        raise JobTimeout(
+            f"Job {job_id} is {view.record.state}: {story.batches_in_words(view)}; {story.waits_for(view)}. "
+            f"Wait for it: pubworks result {job_id} --wait"
+        )
+    from pubworks.cli import outcomes
+
+    return outcomes.load(session, job_id)
+
+
+def _deliver(outcome: Outcome, output: Path | None, as_json: bool) -> None:
+    from pubworks.cli import outcomes
+
+    if output is not None:
+        outcomes.write(outcome, output)
+        render.say(f"{len(outcome.results)} PUBs written to {output}.")
+    elif as_json:
+        render.emit(outcomes.document(outcome))
+    elif outcome.results:
+        _show_table(outcome)
+
+
+def _show_table(outcome: Outcome) -> None:
+    from pubworks.cli import outcomes
+
+    rows = outcomes.rows(outcome)
+    shown = list(islice(rows, outcomes.MAX_ROWS))
+    render.show(render.table(("PUB", "INDEX", "REGISTER", "SHOTS", "COUNTS"), shown))
+    if left := sum(1 for _ in rows):
+        render.say(f"... and {left} more rows; --json or -o FILE gives everything.")
+
+
+def _conclude(outcome: Outcome) -> None:
+    record = outcome.record
+    if record.state == JobState.DONE:
+        return
+    reasons = list(outcome.missing.items())
+    render.fail(f"Job {record.id} is {record.state}: {len(reasons)} of {record.num_pubs} PUBs have no result.")
+    for pub, reason in reasons[:5]:
+        render.say(f"  PUB {pub}: {render.printable(reason)}")
+    raise typer.Exit(exits.code_of_state(record.state))

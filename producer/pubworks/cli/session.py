@@ -1,0 +1,113 @@
+"""What the commands open: the settings, the database, the broker; without Qiskit, which takes a second to import."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pubworks.settings import Settings
+    from pubworks.store.records import JobRecord, Progress
+    from pubworks.store.store import Store
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job as it stands, and who could work on it."""
+
+    record: JobRecord
+    progress: Progress
+    #: Live workers that serve its backend.
+    num_workers: int
+    #: Whether the broker, and so a worker, lives inside each process.
+    embedded: bool
+
+
+@dataclass(frozen=True)
+class Session:
+    """The settings and the database of one command."""
+
+    settings: Settings
+    store: Store
+
+    def find(self, job_id: str) -> str:
+        """Return the whole id of a job.
+
+        Raises:
+            JobNotFound: No job, or several, have such an id.
+        """
+        from pubworks.store import jobs
+
+        with self.store.read() as connection:
+            return jobs.find(connection, job_id)
+
+    def view(self, job_id: str) -> JobView:
+        """Return a job as it stands."""
+        from pubworks.store import fleet, jobs
+
+        with self.store.read() as connection:
+            record, progress = jobs.get(connection, job_id), jobs.progress(connection, job_id)
+            workers = fleet.list_workers(connection, self.settings.lease_s)
+        serving = sum(record.backend in worker.backends for worker in workers)
+        return JobView(record, progress, serving, self.settings.embedded)
+
+    @contextmanager
+    def working_on(self, record: JobRecord) -> Iterator[None]:
+        """Where the broker is embedded, run the job in this process as long as the context lasts."""
+        if not self.settings.embedded or record.state.is_final:
+            yield
+            return
+        from pubworks.client import Client
+
+        logging.basicConfig(format="%(message)s", level=logging.ERROR)  # what went wrong stands in the job's reasons
+        with Client(self.settings) as client:
+            client.job(record.id)  # starts the embedded worker
+            yield
+
+
+@contextmanager
+def opened() -> Iterator[Session]:
+    """Open the database of the settings; an empty SQLite file gets its tables.
+
+    Raises:
+        ConfigError: A setting is wrong.
+        StoreUnreachable: The database does not answer.
+        SchemaOutOfDate: Its schema is another one.
+    """
+    from pubworks.settings import load_settings
+
+    settings = load_settings()
+    store = open_store(settings)
+    try:
+        yield Session(settings, store)
+    finally:
+        store.close()
+
+
+def open_store(settings: Settings) -> Store:
+    """Return the database with its schema checked; an empty SQLite file gets its tables."""
+    from pubworks.store import schema
+    from pubworks.store.store import Store
+
+    store = Store(settings.database_url)
+    with store.read() as connection:
+        is_new = store.url.startswith("sqlite") and schema.current(connection) is None
+    if is_new:
+        store.upgrade()
+    store.check_schema()
+    return store
+
+
+def check_broker(settings: Settings) -> None:
+    """Raise unless the broker answers; the embedded one always does.
+
+    Raises:
+        BrokerUnreachable: It does not answer.
+    """
+    from pubworks.queue import depth, make_app
+
+    if not settings.embedded:
+        depth(make_app(settings), "default")

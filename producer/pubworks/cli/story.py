@@ -1,0 +1,62 @@
+"""What a job waits for, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pubworks.states import LEASED, BatchState, JobState
+
+if TYPE_CHECKING:
+    from pubworks.cli.session import JobView
+
+
+def batches_in_words(view: JobView) -> str:
+    """Return how many of a job's batches are in which state."""
+    progress = view.progress
+    other = [f"{count} {state}" for state, count in sorted(progress.batches.items()) if state != BatchState.DONE]
+    return f"{progress.batches_done} of {progress.num_batches} done" + "".join(f", {part}" for part in other)
+
+
+def waits_for(view: JobView) -> str:
+    """Return what a job waits for, or nothing once it has ended."""
+    record, batches = view.record, view.progress.batches
+    if record.state.is_final:
+        return ""
+    held = batches.get(BatchState.HELD, 0)
+    if held and held == record.batches_left:
+        return f"held: whether the provider took {held} of its runs is in doubt, and running them again would cost"
+    if not view.num_workers:
+        return _nobody(view)
+    running = sum(batches.get(state, 0) for state in LEASED)
+    if running:
+        return f"{_count(running, 'batch is', 'batches are')} being run"
+    if record.batches_left == 0:
+        return "its last results are being merged"
+    return f"waits for its turn; {_count(view.num_workers, 'worker serves', 'workers serve')} {record.backend}"
+
+
+def is_stuck(view: JobView) -> bool:
+    """Return whether nobody runs a job, and watching it would not help."""
+    can_run_here = view.embedded and not view.record.backend.startswith("live.")
+    return not view.record.state.is_final and not view.num_workers and not can_run_here
+
+
+def how_to_run(view: JobView) -> str:
+    """Return what to do for a job that nobody works on."""
+    record = view.record
+    if record.backend.startswith("live."):
+        return (
+            f"Its backend {record.backend} is an object of the process that submitted it: open the job there, or in "
+            f"a process that passes the same object to Sampler, with client.job({record.id!r})."
+        )
+    start = f"pubworks worker --backend {record.backend}"
+    return f"Run it: pubworks watch {record.id}, or: {start}" if view.embedded else f"Start a worker: {start}"
+
+
+def _nobody(view: JobView) -> str:
+    verb = "goes on" if view.record.state == JobState.RUNNING else "starts"
+    return f"{verb} when a worker serves {view.record.backend}; none does now"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

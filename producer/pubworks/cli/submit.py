@@ -1,0 +1,126 @@
+"""``pubworks submit``."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pubworks.cli import documents, render, story
+from pubworks.cli.jobs import AsJson
+from pubworks.cli.session import JobView, Session, check_broker, opened
+from pubworks.cli.watch import conclude, follow
+from pubworks.errors import SubmissionError
+
+if TYPE_CHECKING:
+    from pubworks.cli.inputs import Input
+
+#: Largest number of shots, beyond which a slip of the finger is likelier than a wish, and largest seed: an int in C.
+_MOST_SHOTS = 10**12
+_LARGEST_SEED = 2**31 - 1
+
+
+def submit(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE_OR_DIR", help="QPY (.qpy) or OpenQASM 3 (.qasm) files, or folders of them."),
+    ],
+    *,
+    backend: Annotated[str, typer.Option("--backend", "-b", help="Name of the backend; see `pubworks backends`.")],
+    values: Annotated[
+        Path | None,
+        typer.Option(
+            help="Parameter values for the circuits that have parameters: a .npy or .json array of shape "
+            "(..., parameters), in Qiskit's order of circuit.parameters, or a JSON object {name: values}."
+        ),
+    ] = None,
+    shots: Annotated[int, typer.Option(min=1, max=_MOST_SHOTS, help="Shots of each circuit.")] = 1024,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=_LARGEST_SEED, help="Seed, where the backend is a simulator.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="A name for people; by default made from the files'.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Watch the job until it ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Submit circuits as one job, and print its id.
+
+    Every circuit becomes one PUB, in the order of the files.
+    """
+    options = {"default_shots": shots, "seed_simulator": seed}
+    with opened() as session:
+        _check_place(session, backend)
+        view = session.view(_store(session, files, values, backend=backend, options=options, name=name))
+        if not as_json:
+            typer.echo(view.record.id)
+        if wait:
+            view = _wait(session, view, as_json)
+        elif as_json:
+            render.emit(documents.of_view(view))
+        if not wait and not view.record.state.is_final and not view.num_workers:
+            render.say(f"No worker serves {backend} now. {story.how_to_run(view)}")
+    if wait:
+        conclude(view)
+
+
+def _check_place(session: Session, backend: str) -> None:
+    """Raise where the job would not get on, before Qiskit is loaded."""
+    from pubworks.backends import registry
+
+    registry.find(session.settings, backend)
+    check_broker(session.settings)
+
+
+def _store(
+    session: Session, files: Sequence[Path], values: Path | None, *,
+    backend: str, options: dict[str, int | None], name: str | None,
+) -> str:  # fmt: skip
+    """Store the job and return its id; nothing runs here yet."""
+    from pubworks.cli.inputs import bind, read_inputs
+    from pubworks.client import Client, Sampler
+
+    inputs = read_inputs(files)
+    with _explained(inputs), Client(session.settings, works=False) as client:
+        job = Sampler(backend, options=options, client=client).run(bind(inputs, values), name=name or _name(files))
+        return str(job.job_id())
+
+
+def _wait(session: Session, view: JobView, as_json: bool) -> JobView:
+    try:
+        view = follow(session, view.record.id)
+    finally:  # the id must come out also when the waiting is interrupted
+        if as_json:
+            render.emit(documents.of_view(session.view(view.record.id)))
+    return view
+
+
+def _name(files: Sequence[Path]) -> str:
+    first = files[0].resolve().name
+    return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
+
+
+@contextmanager
+def _explained(inputs: Sequence[Input]) -> Iterator[None]:
+    """Turn what Qiskit raises and warns of into words about the files."""
+    from qiskit.exceptions import QiskitError
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        except (QiskitError, TypeError, ValueError) as error:
+            prefix = "" if isinstance(error, SubmissionError) else "The circuits cannot be submitted: "
+            raise SubmissionError(f"{prefix}{error}{_origin(str(error), inputs)}") from error
+    for warning in caught:
+        render.say(f"warning: {warning.message}{_origin(str(warning.message), inputs)}")
+
+
+def _origin(message: str, inputs: Sequence[Input]) -> str:
+    """Return the file of the PUB that a message is about."""
+    found = re.search(r"PUB (\d+)|(\d+)-th pub", message)
+    position = int(found[1] or found[2]) if found else len(inputs)
+    return f" (PUB {position} is from {inputs[position].path}.)" if position < len(inputs) else ""

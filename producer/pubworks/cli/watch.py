@@ -1,0 +1,153 @@
+"""``pubworks watch``, and the waiting of ``submit --wait`` and ``result --wait``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from pubworks.cli import documents, exits, render, story
+from pubworks.cli.jobs import AsJson, JobId
+from pubworks.cli.session import JobView, Session, opened
+from pubworks.errors import JobTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import RenderableType
+
+    Show = Callable[[JobView], None]
+
+#: Seconds between two looks at the database: from the first, growing, to the second.
+_LOOK_FIRST_S = 0.05
+_LOOK_LONGEST_S = 0.5
+
+
+def watch(job_id: JobId, as_json: AsJson = False) -> None:
+    """Watch a job until it ends. Ctrl-C stops the watching, not the job.
+
+    With --json every change is one JSON document on a line of standard output.
+    """
+    with opened() as session:
+        view = follow(session, session.find(job_id), each=_emit_line if as_json else None)
+    conclude(view)
+
+
+def conclude(view: JobView) -> None:
+    """Say how a job ended, and end with its exit code."""
+    record = view.record
+    reasons = "".join(f"\n  {render.printable(reason)}" for reason in view.progress.reasons)
+    render.say(f"Job {record.id} is {record.state}.{reasons}")
+    if view.progress.pubs_done:
+        render.say(f"Results: pubworks result {record.id}")
+    raise typer.Exit(exits.code_of_state(record.state))
+
+
+def follow(session: Session, job_id: str, *, timeout_s: float | None = None, each: Show | None = None) -> JobView:
+    """Wait for the end of a job and show how it goes; where the broker is embedded, run it here meanwhile.
+
+    Args:
+        session: The settings and the database.
+        job_id: The job's whole id.
+        timeout_s: Seconds to wait at most; None waits for ever.
+        each: Called with every change, instead of the display on standard error.
+
+    Raises:
+        JobTimeout: The job has not ended; it goes on.
+    """
+    view = session.view(job_id)
+    if story.is_stuck(view):
+        render.say(story.how_to_run(view))
+    # Once while the worker starts, and once inside: the words come before the worker stops, which takes a moment.
+    with _detaching(view), session.working_on(view.record), _detaching(view), _display(each) as show:
+        for view in _views(session, job_id, timeout_s):
+            show(view)
+    return view
+
+
+def _views(session: Session, job_id: str, timeout_s: float | None) -> Iterator[JobView]:
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    wait = _LOOK_FIRST_S
+    while True:
+        view = session.view(job_id)
+        yield view
+        if view.record.state.is_final:
+            return
+        if deadline is not None and time.monotonic() >= deadline:
+            raise JobTimeout(
+                f"Job {job_id} is {view.record.state} after {timeout_s:g} s ({story.batches_in_words(view)}). "
+                f"Go on waiting: pubworks watch {job_id}"
+            )
+        time.sleep(wait if deadline is None else max(0.0, min(wait, deadline - time.monotonic())))
+        wait = min(wait * 1.5, _LOOK_LONGEST_S)
+
+
+@contextmanager
+def _detaching(view: JobView) -> Iterator[None]:
+    """Say, when the user interrupts, what becomes of the job."""
+    job_id = view.record.id
+    try:
+        yield
+    except KeyboardInterrupt:
+        on = "is kept and goes on with the next worker or watch" if view.embedded else "goes on"
+        render.say(f"\nDetached. Job {job_id} {on}.")
+        render.say(f"Watch it again: pubworks watch {job_id}\nCancel it:      pubworks cancel {job_id}")
+        raise typer.Exit(exits.INTERRUPTED) from None
+
+
+@contextmanager
+def _display(each: Show | None) -> Iterator[Show]:
+    """Give the function that shows a job: a live picture on a terminal, a line for each change elsewhere."""
+    if each is not None:
+        yield _once(each)
+    elif not sys.stderr.isatty():
+        yield _once(lambda view: render.say(_line(view)))
+    else:
+        from rich.live import Live
+
+        with Live(console=render.errors(), refresh_per_second=8) as live:
+            yield lambda view: live.update(_picture(view))
+
+
+def _once(show: Show) -> Show:
+    """Return ``show`` for changes only: a view with the same words as the last is left out."""
+    last = ""
+
+    def show_changes(view: JobView) -> None:
+        nonlocal last
+        if (line := _line(view)) != last:
+            last = line
+            show(view)
+
+    return show_changes
+
+
+def _emit_line(view: JobView) -> None:
+    render.emit(documents.of_view(view), one_line=True)
+
+
+def _line(view: JobView) -> str:
+    now = story.waits_for(view)
+    return f"{view.record.state}  {story.batches_in_words(view)}{f'  ({now})' if now else ''}"
+
+
+def _picture(view: JobView) -> RenderableType:
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    record, progress = view.record, view.progress
+    bar = ProgressBar(total=max(1, progress.num_batches), completed=progress.batches_done, width=40)
+    started = record.started_at or record.created_at
+    running = render.span((record.finished_at or time.time()) - started) if record.started_at else ""
+    row = Table.grid(padding=(0, 2, 0, 0))
+    counts = f"{progress.pubs_done}/{progress.num_pubs} PUBs"
+    row.add_row(render.state_text(record.state), bar, story.batches_in_words(view), counts, running)
+    title = f"{record.id}  {render.printable(record.name or '')}  on {record.backend}"
+    now = story.waits_for(view)
+    return Group(Text(title, style="bold"), row, *([Text(now, style="bright_black")] if now else []))

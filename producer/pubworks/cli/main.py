@@ -74,3 +74,7 @@ app.command()(demo.demo)
 def main() -> None:
     """Run the command line."""
     app(prog_name="pubworks")
+
+
+if __name__ == "__main__":
+    main()

@@ -64,12 +64,17 @@ def follow(session: Session, job_id: str, *, timeout_s: float | None = None, eac
         render.say(story.how_to_run(view))
     # Once while the worker starts, and once inside: the words come before the worker stops, which takes a moment.
     with _detaching(view), session.working_on(view.record), _detaching(view), _display(each) as show:
-        for view in _views(session, job_id, timeout_s):
+        for view in views_of(session, job_id, timeout_s):
             show(view)
     return view
 
 
-def _views(session: Session, job_id: str, timeout_s: float | None) -> Iterator[JobView]:
+def views_of(session: Session, job_id: str, timeout_s: float | None) -> Iterator[JobView]:
+    """Yield a job again and again until it has ended, without working on it.
+
+    Raises:
+        JobTimeout: It has not ended after ``timeout_s`` seconds; it goes on.
+    """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     wait = _LOOK_FIRST_S
     while True:

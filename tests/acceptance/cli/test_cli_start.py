@@ -1,0 +1,71 @@
+"""How the command line starts, and how errors end it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pubworks import errors
+from pubworks.cli import exits
+
+HEAVY = ("qiskit", "sqlalchemy", "celery", "pydantic", "rich", "numpy")
+
+_RUN = """
+import sys
+from pubworks.cli.main import main
+sys.argv[0] = "pubworks"
+try:
+    main()
+finally:
+    print("LOADED", *(name for name in {heavy!r} if name in sys.modules))
+"""
+
+
+def _loaded(*arguments: str) -> set[str]:
+    command = [sys.executable, "-c", _RUN.format(heavy=HEAVY), *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return set(ran.stdout.splitlines()[-1].split()[1:])
+
+
+def test_help_imports_nothing_heavy() -> None:
+    assert _loaded("--help") == set()
+    assert _loaded("submit", "--help") <= {"pydantic"}, "which typer itself loads for typed options"
+
+
+def test_list_does_not_import_qiskit(place: Any) -> None:
+    assert not {"qiskit", "celery"} & _loaded("list")
+
+
+def test_help_answers_at_once() -> None:
+    def seconds() -> float:
+        before = os.times()
+        subprocess.run([sys.executable, "-m", "pubworks.cli.main", "--help"], capture_output=True, check=True)
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    assert min(seconds() for _ in range(3)) < 0.3
+
+
+def _tree(root: type[Exception]) -> Iterator[type[Exception]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from _tree(kind)
+
+
+@pytest.mark.parametrize("kind", sorted(set(_tree(errors.PubworksError)), key=str), ids=lambda kind: kind.__name__)
+def test_every_error_has_an_exit_code(kind: type[errors.PubworksError]) -> None:
+    expected = {
+        errors.ConfigError: 2, errors.SubmissionError: 2, errors.JobNotFound: 3, errors.JobTimeout: 4,
+        errors.StoreUnreachable: 5, errors.BrokerUnreachable: 5, errors.SchemaOutOfDate: 6,
+    }  # fmt: skip
+    assert exits.code_of(kind("why")) == expected.get(kind, 1)
+
+
+def test_names_from_others_cannot_drive_the_terminal(place: Any) -> None:
+    place.submit("bell.qpy", "--backend", "basic", "--name", "[bold]\x1b[2J")
+    assert "[bold]?[2J" in place.run("list").out

@@ -61,13 +61,13 @@ class Settings(BaseSettings):
     )
     database: str = Field("", description="SQLAlchemy URL; empty: pubworks.db in data_dir.")
     broker: str = Field(
-        EMBEDDED_BROKER, description="embedded:// (nothing to start), redis://… or amqp://…"
+        EMBEDDED_BROKER,
+        pattern=r"^(embedded|rediss?|redis\+socket|sentinel|amqps?)://",
+        description="embedded:// (nothing to start), redis://… or amqp://…",
     )
     lease_s: float = Field(60.0, gt=1, description="Seconds after which a silent worker's batch is taken over.")
     keeper_interval_s: float = Field(1.0, gt=0, description="Seconds between two looks of the keeper.")
-    shutdown_grace_s: float = Field(
-        30.0, ge=0, description="Seconds a stopping worker may use to finish what it runs."
-    )
+    shutdown_grace_s: float = Field(30.0, ge=0, description="Seconds a stopping worker may use to finish what it runs.")
     backends: dict[str, BackendEntry] = Field({}, description="Backends by name.")
 
     @property

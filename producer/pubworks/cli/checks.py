@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pubworks.cli import exits
 from pubworks.cli.fleet import BackendView, look_at_backends
 from pubworks.cli.render import masked
-from pubworks.cli.session import Session, check_broker, open_store
+from pubworks.cli.session import Session, check_broker, session_of
 from pubworks.errors import PubworksError, SchemaOutOfDate
 from pubworks.settings import Settings, config_path, load_settings
 from pubworks.store import fleet, schema
@@ -62,22 +62,16 @@ def _broker(settings: Settings) -> str:
 
 
 def _database(settings: Settings) -> Iterator[Check]:
-    shown = masked(settings.database_url)
+    answers = Check("database", True, f"{masked(settings.database_url)} answers")
     try:
-        store = open_store(settings)
+        with session_of(settings) as session:
+            yield from (answers, Check("schema", True, f"{schema.head()}, up to date"))
+            yield from (_backend(view, session) for view in look_at_backends(session))
+            yield _workers(session)
     except SchemaOutOfDate as error:
-        yield Check("database", True, f"{shown} answers")
-        yield Check("schema", False, str(error), exits.code_of(error))
-        return
+        yield from (answers, Check("schema", False, str(error), exits.code_of(error)))
     except PubworksError as error:
         yield Check("database", False, masked(str(error)), exits.code_of(error))
-        return
-    yield Check("database", True, f"{shown} answers")
-    yield Check("schema", True, f"{schema.head()}, up to date")
-    session = Session(settings, store)
-    yield from (_backend(view, session) for view in look_at_backends(session))
-    yield _workers(session)
-    store.close()
 
 
 def _backend(view: BackendView, session: Session) -> Check:

@@ -8,6 +8,7 @@ import typer
 
 from pubworks.cli import render
 from pubworks.cli.jobs import AsJson
+from pubworks.cli.session import database
 
 if TYPE_CHECKING:
     from pubworks.store.store import Store
@@ -18,10 +19,12 @@ app = typer.Typer(no_args_is_help=True, help="The database's schema.", rich_mark
 @app.command()
 def upgrade() -> None:
     """Bring the schema to this version's, from any older one or none. Jobs are kept."""
-    store = _store()
-    before = _current(store)
-    store.upgrade()
-    after = _current(store)
+    from pubworks.settings import load_settings
+
+    with database(load_settings()) as store:
+        before = _current(store)
+        store.upgrade()
+        after = _current(store)
     changed = f"upgraded from {before or 'empty'} to {after}" if before != after else f"at {after} already"
     render.say(f"The database {render.masked(store.url)} is {changed}.")
 
@@ -29,23 +32,17 @@ def upgrade() -> None:
 @app.command()
 def current(as_json: AsJson = False) -> None:
     """Print the schema's version; fail with exit code 6 if it is not this pubworks' own."""
+    from pubworks.settings import load_settings
     from pubworks.store import schema
 
-    store = _store()
-    found = _current(store)
-    if as_json:
-        document = {"database": render.masked(store.url), "current": found, "needed": schema.head()}
-        render.emit({**document, "up_to_date": found == schema.head()})
-    else:
-        typer.echo(found or "empty")
-    store.check_schema()
-
-
-def _store() -> Store:
-    from pubworks.settings import load_settings
-    from pubworks.store.store import Store
-
-    return Store(load_settings().database_url)
+    with database(load_settings()) as store:
+        found = _current(store)
+        if as_json:
+            document = {"database": render.masked(store.url), "current": found, "needed": schema.head()}
+            render.emit({**document, "up_to_date": found == schema.head()})
+        else:
+            typer.echo(found or "empty")
+        store.check_schema()
 
 
 def _current(store: Store) -> str | None:

@@ -79,26 +79,34 @@ def opened() -> Iterator[Session]:
     """
     from pubworks.settings import load_settings
 
-    settings = load_settings()
-    store = open_store(settings)
-    try:
-        yield Session(settings, store)
-    finally:
-        store.close()
+    with session_of(load_settings()) as session:
+        yield session
 
 
-def open_store(settings: Settings) -> Store:
-    """Return the database with its schema checked; an empty SQLite file gets its tables."""
+@contextmanager
+def session_of(settings: Settings) -> Iterator[Session]:
+    """Open the database of these settings, as :func:`opened` does."""
     from pubworks.store import schema
+
+    with database(settings) as store:
+        with store.read() as connection:
+            is_new = store.url.startswith("sqlite") and schema.current(connection) is None
+        if is_new:
+            store.upgrade()
+        store.check_schema()
+        yield Session(settings, store)
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[Store]:
+    """Give the database, whatever its schema, and close it."""
     from pubworks.store.store import Store
 
     store = Store(settings.database_url)
-    with store.read() as connection:
-        is_new = store.url.startswith("sqlite") and schema.current(connection) is None
-    if is_new:
-        store.upgrade()
-    store.check_schema()
-    return store
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def check_broker(settings: Settings) -> None:

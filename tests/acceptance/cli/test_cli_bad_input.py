@@ -124,6 +124,7 @@ def test_shots_beyond_any_plan(place: Any) -> None:
         ("lease = 5\n", ("'lease'", "lease_s")),
         ('[backends.x]\nfactory = "a:b"\nmax_shot = 5\n', ("backends.x.max_shot", "max_shots")),
         ("lease_s = 'long'\n", ("lease_s",)),
+        ("broker = 'carrier-pigeon://roof'\n", ("broker", "redis")),
         ("what is this", ("not valid TOML",)),
     ],
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, Update, bindparam, case, select, update
+from sqlalchemy import Boolean, Connection, Update, and_, bindparam, case, select, update
 
 from pubworks.states import LEASED, BatchState, JobState, RunState
 from pubworks.store.engine import now
@@ -150,11 +150,11 @@ def fail(connection: Connection, held: Claim, error: str) -> bool:
     return True
 
 
-def renew(connection: Connection, owner: str, lease_s: float) -> int:
-    """Extend every lease of a process by the database's clock. Returns how many it holds."""
+def renew(connection: Connection, owner: str, held: Sequence[str], lease_s: float) -> int:
+    """Extend the leases of a process on some batches, by the database's clock. Returns how many it still has."""
     return connection.execute(
         update(batches)
-        .where(batches.c.lease_owner == owner, batches.c.state.in_(LEASED), batches.c.lease_until.is_not(None))
+        .where(batches.c.id.in_(held), batches.c.lease_owner == owner, batches.c.state.in_(LEASED))
         .values(lease_until=now() + lease_s)
     ).rowcount
 
@@ -174,6 +174,8 @@ def expire(connection: Connection, reason: str, owner: str | None = None) -> int
         How many batches changed.
     """
     whose = batches.c.lease_until < now() if owner is None else batches.c.lease_owner == owner
+    leased = and_(whose, batches.c.state.in_(LEASED), batches.c.lease_until.is_not(None))
+    in_order = select(batches.c.id).where(leased).order_by(batches.c.id).with_for_update()  # no deadlock of two keepers
     state = case(
         (batches.c.state == BatchState.CLAIMED, BatchState.PENDING),
         (batches.c.state == BatchState.SUBMITTING, BatchState.HELD),
@@ -182,7 +184,7 @@ def expire(connection: Connection, reason: str, owner: str | None = None) -> int
     due_at = case((batches.c.state == BatchState.SUBMITTING, None), else_=now())
     freed = connection.execute(
         update(batches)
-        .where(whose, batches.c.state.in_(LEASED), batches.c.lease_until.is_not(None))
+        .where(leased, batches.c.id.in_(in_order))
         .values(state=state, due_at=due_at, lease_owner=None, lease_until=None, reason=reason)
         .returning(batches.c.id, batches.c.job_id, batches.c.state, batches.c.fence)
     ).all()

@@ -17,7 +17,7 @@ from pubworks.codec.outcomes import Outcomes
 from pubworks.collector.collect import collect, merge_alone
 from pubworks.errors import ConfigError, StoreUnreachable
 from pubworks.settings import Settings
-from pubworks.store import batches
+from pubworks.store import batches, fleet
 from pubworks.store.records import Claim
 from pubworks.store.store import Store
 from pubworks.telemetry import log
@@ -67,6 +67,7 @@ class Runner:
         self._bell = threading.Condition()
         self._rings = 0
         self._flights: list[Flight] = []
+        self._held: set[str] = set()
         self._adapter: Adapter | None = None
         self._build_again_at = 0.0
         self._stopping = False
@@ -85,6 +86,11 @@ class Runner:
             self._bell.wait_for(
                 lambda: self._stopping or (not self._rings and len(self._flights) < self._room)
             )
+
+    def held(self) -> list[str]:
+        """Return the ids of the batches whose leases this runner needs."""
+        with self._bell:
+            return sorted(self._held)
 
     def stop(self, wait_s: float) -> None:
         """Take no more batches; wait up to ``wait_s`` seconds for the thread to leave the provider's code."""
@@ -145,15 +151,21 @@ class Runner:
             self._bell.notify_all()
 
     def _start(self, adapter: Adapter, claim: Claim) -> None:
+        with self._bell:
+            self._held.add(claim.batch_id)
         try:
             work = prepare(self._store, claim)
             job = self._call(adapter, work)
         except StoreUnreachable:
-            raise  # the lease ends, and the batch is due again
+            self._let_go(claim)  # the lease ends, and the batch is due again
+            raise
         except Exception as error:
+            self._let_go(claim)
             self._fail(claim, error)
         else:
-            if job is not None:
+            if job is None:
+                self._let_go(claim)
+            else:
                 self._watch(Flight(work, job, time.monotonic()))
 
     def _call(self, adapter: Adapter, work: Work) -> Any:
@@ -214,9 +226,14 @@ class Runner:
             collect(self._store, claim.job_id, ready)
 
     def _land(self, flight: Flight) -> None:
+        self._let_go(flight.work.claim)
         with self._bell:
             self._flights.remove(flight)
             self._bell.notify_all()
+
+    def _let_go(self, claim: Claim) -> None:
+        with self._bell:
+            self._held.discard(claim.batch_id)
 
     def _fail(self, claim: Claim, error: Exception) -> None:
         reason = f"{type(error).__name__}: {error}"
@@ -230,5 +247,7 @@ class Runner:
                 self._adapter = Adapter(self._build())
             except ConfigError as error:
                 log("backend.unbuildable", logging.ERROR, backend=self.backend, error=error)
+                with self._store.write() as connection:
+                    fleet.note_error(connection, self.backend, str(error))
                 self._build_again_at = time.monotonic() + _REBUILD_S
         return self._adapter

@@ -76,9 +76,12 @@ class Station:
 
     def _beat(self) -> None:
         while not self._stopped.wait(self.settings.lease_s / 3):
+            held = [batch for runner in list(self._runners.values()) for batch in runner.held()]
+            if not held:
+                continue
             try:
-                with self.store.write() as connection:
-                    batches.renew(connection, self.owner, self.settings.lease_s)
+                with self.store.write(durable=False) as connection:
+                    batches.renew(connection, self.owner, held, self.settings.lease_s)
             except StoreError as error:
                 log("store.away", logging.WARNING, error=error)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from queue import Empty, Queue
-from time import monotonic
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, memory, virtual
@@ -21,7 +20,7 @@ _states: defaultdict[str, virtual.BrokerState] = defaultdict(virtual.BrokerState
 
 
 class Channel(memory.Channel):
-    """A channel that rings when something was put."""
+    """A channel that rings when something can be delivered."""
 
     def __init__(self, connection: Any, **kwargs: Any) -> None:
         self.queues = _queues[connection.client.hostname]
@@ -29,11 +28,15 @@ class Channel(memory.Channel):
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         super()._put(queue, message, **kwargs)
-        _ring()
+        wake()
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        super().basic_ack(delivery_tag, multiple)
+        wake()  # a pool's thread made room for the next message
 
     def _put_fanout(self, exchange: str, message: Any, routing_key: str | None = None, **kwargs: Any) -> None:
         super()._put_fanout(exchange, message, routing_key, **kwargs)
-        _ring()
+        wake()
 
 
 class Transport(memory.Transport):
@@ -46,30 +49,32 @@ class Transport(memory.Transport):
         self.state = _states[client.hostname]
 
     def drain_events(self, connection: Any, timeout: float | None = None, **_: Any) -> None:  # noqa: ARG002
-        """Deliver one message, waiting up to ``timeout`` seconds for it."""
-        deadline = None if timeout is None else monotonic() + timeout
-        while True:
-            seen = _puts
-            try:
-                self.cycle.get(self._deliver, timeout=timeout)  # type: ignore[union-attr]
-            except Empty:
-                _wait_for_put(seen, deadline)
-            else:
-                return
+        """Deliver one message; if there is none, wait up to ``timeout`` seconds for one, or until woken.
+
+        Raises:
+            TimeoutError: Nothing was delivered; Celery looks whether it should stop, and comes again.
+        """
+        seen = _puts
+        try:
+            self.cycle.get(self._deliver, timeout=timeout)  # type: ignore[union-attr]
+        except Empty:
+            with _put:
+                _put.wait_for(lambda: _puts != seen, timeout)
+            self._deliver_or_give_up()
+
+    def _deliver_or_give_up(self) -> None:
+        try:
+            self.cycle.get(self._deliver)  # type: ignore[union-attr]
+        except Empty:
+            raise TimeoutError from None
 
 
-def _ring() -> None:
+def wake() -> None:
+    """Have every consumer of this process look: for a message, or whether it should stop."""
     global _puts  # noqa: PLW0603
     with _put:
         _puts += 1
         _put.notify_all()
-
-
-def _wait_for_put(seen: int, deadline: float | None) -> None:
-    left = None if deadline is None else deadline - monotonic()
-    with _put:
-        if not _put.wait_for(lambda: _puts != seen, left):
-            raise TimeoutError  # socket.timeout, as kombu's callers expect
 
 
 TRANSPORT_ALIASES["embedded"] = f"{__name__}:Transport"

@@ -57,16 +57,9 @@ class Client:
             SchemaOutOfDate: The schema is another one; the message names the command.
             StoreUnreachable: The database does not answer.
         """
-        from pubworks.store import schema
         from pubworks.store.store import Store
 
-        store = Store(self.settings.database_url)
-        with store.read() as connection:
-            is_new = store.url.startswith("sqlite") and schema.current(connection) is None
-        if is_new:
-            store.upgrade()
-        store.check_schema()
-        return store
+        return Store.open(self.settings.database_url)
 
     @cached_property
     def app(self) -> Celery:

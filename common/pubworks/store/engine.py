@@ -57,11 +57,11 @@ def make_engine(url: str) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(url, parsed.database)
         return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=30)
-    except ArgumentError as error:
+    except ArgumentError:
         raise ConfigError(
-            f"The database URL {url!r} cannot be read: {error}. "
-            "Write sqlite:///path or postgresql+psycopg://user@host/name."
-        ) from error
+            "The database URL cannot be read. Write sqlite:///path or postgresql+psycopg://user@host/name "
+            "in PUBWORKS_DATABASE."
+        ) from None  # the error repeats the URL, and with it a password
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigError(
             f"The driver for the database URL is not installed: {error}. pip install 'pubworks[postgres]'."
@@ -127,6 +127,8 @@ def reachable(url: str) -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise _unreachable(url, error) from error
+        if "file is not a database" in str(error.orig):  # SQLite has no class of its own for it
+            raise StoreUnreachable(f"{make_url(url).database} is not a SQLite database. Name another file.") from error
         raise
 
 

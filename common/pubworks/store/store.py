@@ -38,6 +38,26 @@ class Store:
         #: Final states that this process committed, the newest few.
         self.ended: dict[str, str] = {}
 
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """Return a database that has this version's schema; an empty SQLite file gets its tables here.
+
+        Raises:
+            SchemaOutOfDate: The schema is another one; the message names the command.
+            StoreUnreachable: The database does not answer.
+        """
+        store = cls(url)
+        try:
+            with store.read() as connection:
+                is_new = url.startswith("sqlite") and schema.current(connection) is None
+            if is_new:
+                store.upgrade()
+            store.check_schema()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection for reading one consistent state.

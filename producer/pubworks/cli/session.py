@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,14 +86,9 @@ def opened() -> Iterator[Session]:
 @contextmanager
 def session_of(settings: Settings) -> Iterator[Session]:
     """Open the database of these settings, as :func:`opened` does."""
-    from pubworks.store import schema
+    from pubworks.store.store import Store
 
-    with database(settings) as store:
-        with store.read() as connection:
-            is_new = store.url.startswith("sqlite") and schema.current(connection) is None
-        if is_new:
-            store.upgrade()
-        store.check_schema()
+    with closing(Store.open(settings.database_url)) as store:
         yield Session(settings, store)
 
 
@@ -102,11 +97,8 @@ def database(settings: Settings) -> Iterator[Store]:
     """Give the database, whatever its schema, and close it."""
     from pubworks.store.store import Store
 
-    store = Store(settings.database_url)
-    try:
+    with closing(Store(settings.database_url)) as store:
         yield store
-    finally:
-        store.close()
 
 
 def check_broker(settings: Settings) -> None:

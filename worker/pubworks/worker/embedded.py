@@ -12,11 +12,10 @@ from celery import Celery
 from celery.worker import WorkController
 from ulid import ULID
 
-from pubworks import queue
+from pubworks import embedded_broker, queue
 from pubworks.backends import live, registry
 from pubworks.errors import BrokerUnreachable
 from pubworks.settings import Settings
-from pubworks.store.records import BackendFacts
 from pubworks.store.store import Store
 from pubworks.worker import tasks
 from pubworks.worker.keeper import Keeper
@@ -89,16 +88,13 @@ class EmbeddedWorker:
                 routing_key=queue.queue_name(backend), destination=[self._name],
             )  # fmt: skip
 
-    def describe(self, backend: str) -> BackendFacts:
-        """Build a registered backend and store what it is like."""
-        return self._station.describe(backend)
-
     def stop(self) -> None:
         """End: what is held goes back to the database, for the next process that opens it."""
         atexit.unregister(self.stop)
         self._keeper.stop()
         self._station.stop(_LEAVE_S)
         self._controller.stop()
+        embedded_broker.wake()
         self._thread.join(_LEAVE_S)
 
     def _consume(self) -> None:

@@ -1,8 +1,9 @@
 # Every chore is one target; `make` alone explains them. The first one that needs the environment builds it.
 PYTHON ?= python3
 VENV ?= .venv
-UV_VERSION := 0.13.9
 BIN := $(VENV)/bin
+# pip rather than uv: it knows the machine's index, proxy and certificates.
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := $(VENV)/.ready
 export QISKIT_PARALLEL ?= FALSE
 
@@ -15,9 +16,8 @@ help: ## Explain the targets
 $(READY): requirements-dev.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pubworks needs Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(PIP) --require-hashes --requirement requirements-dev.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
 demo: $(READY) ## Run a parameterised workload on Aer through the embedded queue
@@ -42,10 +42,10 @@ bench: $(READY) ## Measure pubworks beside its alternatives, in one run
 worker: $(READY) ## Start a worker with the settings of this folder
 	$(BIN)/pubworks worker
 
-lock: ## Resolve the newest versions and write the lock files (needs uv on the PATH or in the environment)
-	$(or $(wildcard $(BIN)/uv),uv) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+lock: ## Resolve the newest versions and write the lock files (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --upgrade --extra postgres --extra aer --extra qasm3 -o requirements.lock pyproject.toml
-	$(or $(wildcard $(BIN)/uv),uv) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --constraint requirements.lock --all-extras --group dev -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove the environment and everything that was built

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -26,7 +27,7 @@ def demo() -> None:
         render.say(f"Job {record.id}: {record.num_pubs} PUBs in {progress.num_batches} batches, stored and queued.")
         render.show(_table(list(job.result())))
     render.say("The result stays in the database. From any other process:")
-    typer.echo(f"pubworks result {job.job_id()}")
+    typer.echo(f"{sys.argv[0]} result {job.job_id()}")
 
 
 def _workload() -> list[Any]:
@@ -51,11 +52,11 @@ def _workload() -> list[Any]:
 def _table(results: list[PubResult]) -> Any:
     from rich.table import Table
 
-    table = Table("PUB", "shape", "shots", "most frequent outcomes (first circuit -> last circuit)")
+    table = Table("PUB", "shape", "shots", "most frequent outcomes, first circuit -> last")
     for position, result in enumerate(results):
         bits = result.data.meas
-        first, last = (bits, bits) if bits.shape == () else (bits[0], bits[-1])
-        cells = " -> ".join(_top(part.get_counts()) for part in (first, last))
+        ends = [bits] if bits.shape == () else [bits[0], bits[-1]]
+        cells = " -> ".join(_top(part.get_counts()) for part in ends)
         table.add_row(str(position), str(bits.shape), str(bits.num_shots), cells)
     return table
 

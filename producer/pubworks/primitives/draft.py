@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qiskit import QuantumCircuit
+from qiskit.circuit import ControlFlowOp
 from qiskit.exceptions import QiskitError
 from qiskit.primitives import DataBin
 from qiskit.primitives.containers.sampler_pub import SamplerPub
@@ -70,9 +71,12 @@ def _check_options(options: dict[str, Any]) -> None:
         raise QiskitError(f"Unsupported meas_level: {level}")
     if taken := {"shots", "memory", "seed_simulator"} & set(run_options):
         raise TypeError(f"run_options sets {', '.join(sorted(taken))}, which the Sampler sets itself; leave it out.")
+    seed = options.get("seed_simulator")
+    if seed is not None and not 0 <= seed < 2**63:
+        raise SubmissionError(f"seed_simulator is {seed}; it must be a number from 0 to 2**63 - 1.")
     try:
         json.dumps(options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise SubmissionError(
             f"The options must be JSON values, since workers elsewhere read them: {error}. "
             "Set anything else (a noise model, say) where the backend is made."
@@ -93,7 +97,8 @@ def _check_pub(position: int, pub: SamplerPub, target: Target) -> None:
             UserWarning,
             stacklevel=6,
         )
-    DataBin(**dict.fromkeys(register.name for register in circuit.cregs))  # refuses names that results cannot have
+    # Refuses the names that results cannot have, ``shape`` among them.
+    DataBin(shape=(), **dict.fromkeys(register.name for register in circuit.cregs))
 
 
 def _encode_once(pubs: Sequence[SamplerPub]) -> dict[int, circuit_codec.CircuitBlob]:
@@ -121,10 +126,19 @@ def _values(pub: SamplerPub) -> bytes | None:
     return pack({}, [values])
 
 
+def _writes_bits(circuit: QuantumCircuit) -> bool:
+    """Return whether a circuit may write to its classical bits; conditions only read them."""
+    return any(
+        any(map(_writes_bits, operation.operation.blocks)) if isinstance(operation.operation, ControlFlowOp) else True
+        for operation in circuit.data
+        if operation.clbits
+    )
+
+
 def _readout(circuit: QuantumCircuit) -> dict[str, Any]:
-    index = {bit: position for position, bit in enumerate(circuit.clbits)}
+    places = {bit: position for position, bit in enumerate(circuit.clbits)}
     return {
         "num_clbits": circuit.num_clbits,
-        "measures": any(instruction.clbits for instruction in circuit.data),
-        "registers": [[register.name, [index[bit] for bit in register]] for register in circuit.cregs],
+        "measures": _writes_bits(circuit),
+        "registers": [[register.name, [places[bit] for bit in register]] for register in circuit.cregs],
     }

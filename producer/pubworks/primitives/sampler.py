@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from qiskit.primitives import BaseSamplerV2
@@ -82,7 +83,8 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc]
         options = self._options
         wanted = options.default_shots if shots is None else shots
         coerced = [SamplerPub.coerce(pub, wanted) for pub in pubs]
-        stored = {"seed_simulator": options.seed_simulator, "run_options": options.run_options}
+        seed = None if options.seed_simulator is None else index(options.seed_simulator)
+        stored = {"seed_simulator": seed, "run_options": options.run_options}
         target = self._client.target(self._target_name)
         draft = draft_sampler_job(coerced, target, stored, job_id=self._client.new_id(), name=name)
         return self._client.submit(draft)

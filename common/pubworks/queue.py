@@ -1,6 +1,6 @@
 """The Celery queue: one per backend, and the one function that rings.
 
-A message says "a batch of this backend is due" and nothing else. Which batch that is, the database decides at the claim,
+A message says "a batch of this backend is due" and nothing else. Which one that is, the database decides at the claim,
 in order; so a lost message delays, a doubled one finds nothing to do, and a late one is as good as a new one.
 """
 

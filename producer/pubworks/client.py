@@ -6,7 +6,7 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pubworks.errors import ConfigError, SchemaOutOfDate, SubmissionError
+from pubworks.errors import ConfigError, SubmissionError
 from pubworks.primitives import sampler as _sampler
 from pubworks.primitives.draft import Target
 from pubworks.primitives.job import Job
@@ -118,7 +118,9 @@ class Client:
         if isinstance(backend, str):
             return registry.find(self.settings, backend).name
         if not callable(getattr(backend, "run", None)) or not hasattr(backend, "options"):
-            raise TypeError(f"backend must be a BackendV2 or the name of a registered one, not {type(backend).__name__}.")
+            raise TypeError(
+                f"backend must be a BackendV2 or the name of a registered one, not {type(backend).__name__}."
+            )
         if not self.settings.embedded:
             raise ConfigError(
                 "A backend object lives in this process only, and the jobs run on workers elsewhere. "

@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit, qpy
 from qiskit.circuit import (
-    CircuitInstruction, ClassicalRegister, Clbit, Gate, Parameter, ParameterVector, QuantumRegister, Qubit,
+    CircuitInstruction,
+    ClassicalRegister,
+    Clbit,
+    Gate,
+    Parameter,
+    ParameterVector,
+    QuantumRegister,
+    Qubit,
 )  # fmt: skip
 from qiskit.circuit.library import efficient_su2
 
@@ -220,7 +227,7 @@ def test_a_bomb_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_panic_of_the_reader_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    class PanicException(BaseException):  # noqa: N818  (as pyo3 has it)
+    class PanicException(BaseException):
         pass
 
     def panic(_: object) -> None:

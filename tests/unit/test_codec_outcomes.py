@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from pubworks.codec.arrays import pack
 from pubworks.codec.outcomes import (
-    Counts, Kerneled, Memory, from_bytes, num_bytes, pack_bits, parse_outcomes, read_outcomes,
+    Counts,
+    Kerneled,
+    Memory,
+    from_bytes,
+    num_bytes,
+    pack_bits,
+    parse_outcomes,
+    read_outcomes,
 )  # fmt: skip
 from pubworks.errors import ProviderError, StoreError
 

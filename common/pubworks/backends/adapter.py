@@ -40,9 +40,7 @@ class Adapter:
         """Whether another process can find a job of this backend by its id."""
         return callable(getattr(self.backend, "retrieve_job", None))
 
-    def run(
-        self, circuits: Sequence[QuantumCircuit], shots: int, seed: int | None, run_options: dict[str, Any]
-    ) -> Any:
+    def run(self, circuits: Sequence[QuantumCircuit], shots: int, seed: int | None, run_options: dict[str, Any]) -> Any:
         """Call ``backend.run`` and return the provider's job.
 
         Only options that the user set are passed, and ``memory`` where the backend declares it: strict backends refuse

@@ -48,7 +48,9 @@ def unpack(data: bytes) -> tuple[dict[str, Any], list[np.ndarray]]:
         if not isinstance(header, dict):
             raise ValueError("its header is not a table")
     except Exception as error:  # made-up headers raise anything, MemoryError included
-        raise StoreError(f"A stored block of arrays is damaged: {error}. Restore the database from a backup.") from error
+        raise StoreError(
+            f"A stored block of arrays is damaged: {error}. Restore the database from a backup."
+        ) from error
     return header, arrays[1:]
 
 

@@ -1,6 +1,6 @@
 """Circuits as compressed QPY, addressed by the hash of their content.
 
-QPY below version 13 can run code while it is loaded (CVE-2025-2000), so the version is read before Qiskit sees the bytes.
+QPY below version 13 can run code while it is loaded (CVE-2025-2000), so the version is read before Qiskit sees them.
 Circuits are written in version 15, which every supported Qiskit reads (2.1 reads up to 15), and in Qiskit's newest only
 when a circuit needs it.
 """

@@ -83,9 +83,7 @@ def from_bytes(data: bytes) -> Outcomes:
         raise StoreError(f"A stored chunk is of an unknown kind: {header}. Upgrade this installation.") from error
 
 
-def read_outcomes(
-    data: Sequence[Any], *, num_clbits: int, shots: int, measures: bool, meas_level: int = 2
-) -> Outcomes:
+def read_outcomes(data: Sequence[Any], *, num_clbits: int, shots: int, measures: bool, meas_level: int = 2) -> Outcomes:
     """Return what a provider reported for the circuits of one slice.
 
     Args:
@@ -98,12 +96,12 @@ def read_outcomes(
     Raises:
         ProviderError: There are neither memory nor counts, they have another width, or shots are missing.
     """
-    memories = [getattr(item, "memory", None) for item in data]
+    memories: list[Any] = [getattr(item, "memory", None) for item in data]
     if meas_level == 1:
         return _kerneled(memories, shots)
     if all(memory is not None and len(memory) for memory in memories):
         return Memory(np.stack([_read_memory(memory, num_clbits, shots) for memory in memories]))
-    counts = [getattr(item, "counts", None) for item in data]
+    counts: list[Any] = [getattr(item, "counts", None) for item in data]
     if all(counts):
         return _join_counts([_read_counts(item, num_clbits, shots) for item in counts])
     if not measures:

@@ -15,6 +15,7 @@ from pubworks.store.results import insert_results
 from pubworks.store.statements import one_of, record
 from pubworks.store.tables import batches, chunks, jobs, provider_jobs, pubs
 
+
 def claim(connection: Connection, backend: str, owner: str, lease_s: float) -> Claim | None:
     """Take the next due batch of a backend under a lease, and commit to running it.
 
@@ -232,9 +233,7 @@ _FAIL = _if(*LEASED).values(state=BatchState.FAILED, reason=bindparam("p_reason"
 _RUN = update(provider_jobs).where(
     provider_jobs.c.batch_id == bindparam("p_batch"), provider_jobs.c.attempt == bindparam("p_attempt")
 )
-_RUN_ACCEPTED = _RUN.values(
-    state=RunState.ACCEPTED, provider_job_id=bindparam("p_provider_job_id"), accepted_at=now()
-)
+_RUN_ACCEPTED = _RUN.values(state=RunState.ACCEPTED, provider_job_id=bindparam("p_provider_job_id"), accepted_at=now())
 _RUN_DONE = _RUN.values(state=RunState.DONE, provider_job_id=bindparam("p_provider_job_id"), finished_at=now())
 _RUN_FAILED = _RUN.values(state=RunState.FAILED, error=bindparam("p_error"), finished_at=now())
 

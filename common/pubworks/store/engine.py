@@ -24,7 +24,7 @@ _SQLITE_PRAGMAS = (
 )
 
 
-class now(FunctionElement[float]):  # noqa: N801  (reads as the SQL function that it is)
+class now(FunctionElement[float]):
     """The database's clock: seconds since 1970, UTC."""
 
     type = Float()

@@ -118,7 +118,7 @@ _SETTLE = (
         finished_at=case((_GOES_ON, jobs.c.finished_at), else_=now()),
         state=case(
             (_GOES_ON, jobs.c.state),
-            (_MERGED == jobs.c.num_pubs, JobState.DONE),
+            (jobs.c.num_pubs == _MERGED, JobState.DONE),
             (_MERGED > 0, JobState.PARTIAL),
             else_=JobState.FAILED,
         ),
@@ -131,9 +131,7 @@ def cancel(connection: Connection, job_id: str) -> bool:
     """Cancel a job: what waits is never run. Returns whether it was still open."""
     waiting = cancel_waiting(connection, job_id)  # batches, then the job: the order in which a claim locks them
     cancelled = connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job_id, _OPEN)
-        .values(state=JobState.CANCELLED, finished_at=now())
+        update(jobs).where(jobs.c.id == job_id, _OPEN).values(state=JobState.CANCELLED, finished_at=now())
     ).rowcount
     if cancelled:
         record(connection, job_id, "cancelled", batches=waiting)
@@ -187,7 +185,9 @@ def find(connection: Connection, prefix: str) -> str:
     if prefix in found:
         return prefix
     if len(found) != 1:
-        problem = f"Several jobs fit {prefix!r}; give more of the id." if found else f"No job {prefix!r} in this database."
+        problem = (
+            f"Several jobs fit {prefix!r}; give more of the id." if found else f"No job {prefix!r} in this database."
+        )
         raise JobNotFound(f"{problem} `pubworks list` shows those there are.")
     return str(found[0])
 
@@ -210,9 +210,7 @@ def progress(connection: Connection, job_id: str) -> Progress:
     merged = select(func.count(pubs.c.collected_at), func.count()).where(pubs.c.job_id == job_id)
     by_state = {state: count for state, count in connection.execute(states)}
     pubs_done, num_pubs = connection.execute(merged).one()
-    return Progress(
-        by_state, sum(by_state.values()), pubs_done, num_pubs, list(connection.execute(reasons).scalars())
-    )
+    return Progress(by_state, sum(by_state.values()), pubs_done, num_pubs, list(connection.execute(reasons).scalars()))
 
 
 def failed_pubs(connection: Connection, job_id: str) -> dict[int, str]:

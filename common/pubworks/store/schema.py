@@ -40,7 +40,9 @@ def check(connection: Connection) -> None:
     if found is None:
         raise SchemaOutOfDate("The database has no pubworks tables yet. Run: pubworks db upgrade")
     if found < head():
-        raise SchemaOutOfDate(f"The database has schema {found}, this pubworks needs {head()}. Run: pubworks db upgrade")
+        raise SchemaOutOfDate(
+            f"The database has schema {found}, this pubworks needs {head()}. Run: pubworks db upgrade"
+        )
     raise SchemaOutOfDate(
         f"The database has schema {found}, newer than {head()} of this pubworks. "
         "Upgrade this installation: pip install --upgrade pubworks"

@@ -47,9 +47,7 @@ class FinishedJob(JobV1):  # type: ignore[misc]
         status: What ``status()`` says.
     """
 
-    def __init__(
-        self, backend: BackendV2, answer: Callable[[], Any], status: JobStatus = JobStatus.DONE
-    ) -> None:
+    def __init__(self, backend: BackendV2, answer: Callable[[], Any], status: JobStatus = JobStatus.DONE) -> None:
         super().__init__(backend, uuid.uuid4().hex)
         self._answer, self._status = answer, status
 

@@ -90,8 +90,8 @@ def _check_payload(pubs: Sequence[PubSize], limits: Limits) -> None:
     for position, pub in enumerate(pubs):
         if most is not None and pub.size and pub.circuit_bytes > most:
             raise SubmissionError(
-                f"A circuit of PUB {position} has {pub.circuit_bytes} bytes, and the backend's max_payload_bytes is {most}. "
-                "Make the circuit smaller or raise the limit."
+                f"Circuits of PUB {position} have {pub.circuit_bytes} bytes; max_payload_bytes is {most}. "
+                "Make them smaller or raise the limit of the backend."
             )
 
 

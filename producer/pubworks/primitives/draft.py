@@ -61,7 +61,9 @@ def draft_sampler_job(
     seed = options.get("seed_simulator")
     batches = plan(sizes, target.limits, backend_max_circuits=target.max_circuits, seed=seed)
     circuits = {blob.hash: blob.data for blob in blobs.values()}
-    return JobDraft(job_id, name, "sampler", target.name, options, circuits, drafts, batches, options.get("run_options") or {})
+    return JobDraft(
+        job_id, name, "sampler", target.name, options, circuits, drafts, batches, options.get("run_options") or {}
+    )
 
 
 def _check_options(options: dict[str, Any]) -> None:

@@ -49,9 +49,7 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc]
         ConfigError: No backend has this name.
     """
 
-    def __init__(
-        self, backend: BackendV2 | str, *, options: dict[str, Any] | None = None, client: Client
-    ) -> None:
+    def __init__(self, backend: BackendV2 | str, *, options: dict[str, Any] | None = None, client: Client) -> None:
         self._client = client
         self._options = SamplerOptions(**(options or {}))
         self._backend = backend

@@ -128,10 +128,18 @@ class Keeper:
             unmerged = results.unmerged(connection, _MERGE_GRACE_S, _AT_ONCE)
             unsettled = results.unsettled(connection, _AT_ONCE)
         for job_id, pubs in unmerged.items():
-            collect(self._store, job_id, pubs)
+            self._merge(job_id, pubs)
         for job_id in unsettled:
             with self._store.write() as connection:
                 jobs.settle(connection, job_id)
+
+    def _merge(self, job_id: str, pubs: list[int]) -> None:
+        try:
+            collect(self._store, job_id, pubs)
+        except StoreError:
+            raise
+        except Exception:  # one job that cannot be merged must not hold up the others
+            logging.getLogger("pubworks").exception("merge of job %s", job_id)
 
     def _top_up(self, backend: str, due: int) -> None:
         missing = due - queue.depth(self._app, backend)

@@ -83,9 +83,7 @@ class Runner:
     def wait_for_room(self) -> None:
         """Return when every ring was answered and another run would fit, or when the runner stops."""
         with self._bell:
-            self._bell.wait_for(
-                lambda: self._stopping or (not self._rings and len(self._flights) < self._room)
-            )
+            self._bell.wait_for(lambda: self._stopping or (not self._rings and len(self._flights) < self._room))
 
     def held(self) -> list[str]:
         """Return the ids of the batches whose leases this runner needs."""

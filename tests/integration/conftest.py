@@ -42,13 +42,6 @@ BACKENDS = {
 _numbers = itertools.count(os.getpid() % 1000 * 1000)
 
 
-class Submitter(Client):
-    """A client that never works itself, as if its process had ended right after the submission."""
-
-    def start_embedded(self, backend=None):
-        return None
-
-
 class Worker:
     """A worker process."""
 
@@ -87,7 +80,7 @@ class Deployment:
         self.env |= {"PUBWORKS_CONFIG": str(config), "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
         self.settings = Settings(**self.flags, data_dir=folder, **tomllib.loads(config.read_text()))
         self.store = Store(database)
-        self.client = Submitter(self.settings)
+        self.client = Client(self.settings, works=False)
         self.app = self.client.app
 
     def name(self, backend: str) -> str:

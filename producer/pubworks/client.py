@@ -117,7 +117,8 @@ class Client:
 
         if isinstance(backend, str):
             return registry.find(self.settings, backend).name
-        if not callable(getattr(backend, "run", None)) or not hasattr(backend, "options"):
+        is_backend = callable(getattr(backend, "run", None)) and hasattr(backend, "options")
+        if not is_backend or isinstance(backend, type):
             raise TypeError(
                 f"backend must be a BackendV2 or the name of a registered one, not {type(backend).__name__}."
             )

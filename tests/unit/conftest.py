@@ -25,7 +25,8 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """One embedded client for a module: its worker takes a moment to start."""
-    with Client(data_dir=tmp_path_factory.mktemp("data")) as client:
+    # PUBs without anything to run wait for the keeper.
+    with Client(data_dir=tmp_path_factory.mktemp("data"), keeper_interval_s=0.02) as client:
         yield client
 
 

@@ -267,7 +267,7 @@ def test_random_workloads(
     seed=st.integers(0, 2**31 - 1),
     max_circuits=st.integers(1, 4),
 )
-@settings(max_examples=40, phases=PHASES)
+@settings(max_examples=50, phases=PHASES)
 def test_random_workloads_split_by_the_backend(
     client: Client, workload: list[Any], seed: int, max_circuits: int
 ) -> None:
@@ -276,7 +276,7 @@ def test_random_workloads_split_by_the_backend(
 
 
 @given(workload=st.lists(pubs(scattered=True), min_size=1, max_size=3), seed=st.integers(0, 2**31 - 1))
-@settings(max_examples=40, phases=PHASES)
+@settings(max_examples=50, phases=PHASES)
 def test_scattered_registers_hold_their_own_bits(client: Client, workload: list[Any], seed: int) -> None:
     """Qiskit's sampler takes neighbouring bits for them; the joint memory of the backend is the judge here."""
     options = {"seed_simulator": seed, "default_shots": 9}
@@ -356,5 +356,3 @@ def test_a_pub_of_no_circuits_gives_an_empty_array(client: Client) -> None:
     workload = [(parameterised(), np.zeros((0, 1))), (parameterised(), np.zeros((2, 0, 3, 1)))]
     result = Sampler(AER, client=client).run(workload, shots=9).result(timeout=60)
     assert [pub.data.c.array.shape for pub in result] == [(0, 9, 1), (2, 0, 3, 9, 1)]
-
-

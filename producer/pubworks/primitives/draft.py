@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit import ControlFlowOp
 from qiskit.exceptions import QiskitError
@@ -124,8 +125,26 @@ def _draft_pub(pub: SamplerPub, blob: circuit_codec.CircuitBlob) -> PubDraft:
 def _values(pub: SamplerPub) -> bytes | None:
     if pub.circuit.num_parameters == 0:
         return None
-    values = pub.parameter_values.ravel().as_array(pub.circuit.parameters)
+    try:
+        values = pub.parameter_values.ravel().as_array(pub.circuit.parameters)
+    except ValueError:  # values of other parameters: Qiskit's words when it binds them
+        pub.parameter_values.bind_all(pub.circuit)
+        raise
+    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+        _bind(pub.circuit, values)
     return pack({}, [values])
+
+
+def _bind(circuit: QuantumCircuit, values: np.ndarray) -> None:
+    """Raise what Qiskit raises for values that cannot be bound, such as NaN.
+
+    Raises:
+        SubmissionError: Qiskit would bind them, but they are not numbers that can be stored.
+    """
+    for row in values:
+        circuit.assign_parameters(row)
+    if values.dtype.kind not in "biufc":
+        raise SubmissionError(f"Circuit {circuit.name!r} is given values that are not numbers. Bind them beforehand.")
 
 
 def _writes_bits(circuit: QuantumCircuit) -> bool:

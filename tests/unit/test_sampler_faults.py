@@ -1,0 +1,121 @@
+"""What backends do wrong ends in right samples or in one clear message, never in wrong samples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.circuit import ClassicalRegister, QuantumRegister
+from qiskit.primitives import BackendSamplerV2
+from qiskit.providers import JobStatus
+from qiskit_aer import AerSimulator
+
+from pubworks.client import Client, Job, Sampler
+from pubworks.collector.collect import SHOT_ORDER_LOST
+from pubworks.errors import JobFailed
+from pubworks.testing.backends import CountsOnlyBackend, Fault, FlakyBackend, KeyStyle, MemoryBackend
+
+AER = AerSimulator()
+STYLES: list[KeyStyle] = ["hex", "bits", "spaced", "int", "binary"]
+
+
+def circuit() -> QuantumCircuit:
+    """Two correlated qubits in registers of different width, out of order."""
+    made = QuantumCircuit(QuantumRegister(3), ClassicalRegister(2, "b"), ClassicalRegister(9, "a"))
+    made.h(0)
+    made.cx(0, 1)
+    made.x(2)
+    made.measure([0, 1, 2], [1, 10, 2])
+    return made
+
+
+def run(client: Client, backend: Any, pubs: list[Any], **options: Any) -> Job:
+    job = Sampler(backend, options={"seed_simulator": 7, "default_shots": 200, **options}, client=client).run(pubs)
+    job.wait_for_final_state(timeout=60)
+    return job
+
+
+@pytest.mark.parametrize("declares_memory", [True, False])
+@pytest.mark.parametrize("keys", STYLES)
+def test_counts_alone_give_the_right_samples(client: Client, keys: KeyStyle, declares_memory: bool) -> None:
+    backend = CountsOnlyBackend(AER, keys=keys, declares_memory=declares_memory)
+    result = run(client, backend, [circuit()]).result()[0]
+    reference = BackendSamplerV2(backend=AER, options={"seed_simulator": 7}).run([circuit()], shots=200).result()[0]
+    for name in ("a", "b"):
+        assert result.data[name].get_counts() == reference.data[name].get_counts()
+    assert result.join_data().get_counts() == reference.join_data().get_counts()  # registers stay correlated
+    assert result.metadata == {"shots": 200, "circuit_metadata": {}, "shot_order": SHOT_ORDER_LOST}
+
+
+def test_counts_are_shuffled_and_the_same_every_time(client: Client) -> None:
+    backend = CountsOnlyBackend(AER)
+    one, two = (run(client, backend, [circuit()]).result()[0].data.b.array.tobytes() for _ in range(2))
+    assert one == two
+    assert list(one) != sorted(one)
+
+
+def test_a_strict_backend_is_not_asked_for_memory(client: Client) -> None:
+    backend = CountsOnlyBackend(AER)
+    run(client, backend, [circuit()])
+    assert backend.calls[0].options == {"shots": 200, "seed_simulator": 7}
+
+
+@pytest.mark.parametrize("keys", STYLES)
+def test_memory_in_any_style_is_the_same(client: Client, keys: KeyStyle) -> None:
+    result = run(client, MemoryBackend(AER, keys=keys), [circuit()]).result()[0]
+    reference = BackendSamplerV2(backend=AER, options={"seed_simulator": 7}).run([circuit()], shots=200).result()[0]
+    for name in ("a", "b"):
+        assert result.data[name] == reference.data[name]
+    assert result.metadata == reference.metadata
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Fault.RUN_RAISES, "the provider refuses"),
+        (Fault.RESULT_RAISES, "the result is lost"),
+        (Fault.RESULT_FAILED, "scripted failure"),
+        (Fault.EXPERIMENT_FAILED, "scripted failure of one circuit"),
+        (Fault.EXPERIMENT_MISSING, "1 results for 2 circuits"),
+        (Fault.FEWER_SHOTS, "100 of 200 shots"),
+        (Fault.EMPTY, "neither memory nor counts"),
+        (Fault.TOO_WIDE, "11 classical bits were measured"),
+    ],
+)
+def test_a_fault_fails_the_job_and_says_why(client: Client, fault: Fault, told: str) -> None:
+    job = run(client, FlakyBackend(AER, [fault]), [circuit(), circuit()])
+    assert job.status() == JobStatus.ERROR
+    with pytest.raises(JobFailed, match=rf"2 PUBs failed\. PUB 0: .*{told}"):
+        job.result()
+    assert [(row["state"], told in row["error"]) for row in job.provider_jobs()] == [("FAILED", True)]
+
+
+def test_a_fault_in_one_run_leaves_the_others(client: Client) -> None:
+    backend = FlakyBackend(AER, [Fault.NONE, Fault.RESULT_FAILED], max_circuits=2)
+    job = run(client, backend, [circuit()] * 6)
+    with pytest.raises(JobFailed, match=r"2 PUBs failed\. PUB 2: .*; PUB 3: .* gives the other PUBs"):
+        job.result()
+    partial = job.result(partial=True)
+    assert partial.metadata == {"version": 2, "pubs": [0, 1, 4, 5], "missing": [2, 3]}
+    assert all(sum(pub.data.a.get_counts().values()) == 200 for pub in partial)
+    assert job.record().state == "PARTIAL"
+    assert Counter(row["state"] for row in job.provider_jobs()) == {"DONE": 2, "FAILED": 1}
+
+
+def test_a_pub_over_a_good_and_a_bad_run_has_no_result(client: Client) -> None:
+    backend = FlakyBackend(AER, [Fault.NONE, Fault.EMPTY], max_circuits=1)
+    job = run(client, backend, [circuit().copy(), circuit()])
+    assert job.record().state == "PARTIAL"
+    assert job.result(partial=True).metadata["missing"] == [1]
+
+
+def test_as_completed_gives_what_there_is_and_then_raises(client: Client) -> None:
+    job = run(client, FlakyBackend(AER, [Fault.RUN_RAISES], max_circuits=1), [circuit()] * 3)
+    seen = []
+    with pytest.raises(JobFailed):  # noqa: PT012
+        for pub, result in job.as_completed(timeout=60):
+            seen.append(pub)
+            assert result.data.a.num_shots == 200
+    assert sorted(seen) == [1, 2]

@@ -59,6 +59,7 @@ class Station:
         self._stopped.set()
         for runner in self._runners.values():
             runner.stop(wait_s)
+        self._heart.join(wait_s)
         hand_back(self.store, self.owner, "its worker stopped")
 
     def _runner(self, backend: str) -> Runner:

@@ -109,7 +109,8 @@ def _select(joint: NDArray[np.uint8], bits: list[int]) -> NDArray[np.uint8]:
 
 def _join_kerneled(pub: StoredPub, parts: Sequence[Part]) -> NDArray[np.complex128]:
     """Return level-1 values, the shots of several runs in a row, or averaged by weight where each run averaged."""
-    values = [(part, part.outcomes.values) for part in parts if isinstance(part.outcomes, Kerneled)]
+    in_order = sorted(parts, key=lambda part: (part.first_shot, part.first))  # a sum of floats depends on it
+    values = [(part, part.outcomes.values) for part in in_order if isinstance(part.outcomes, Kerneled)]
     averaged = values[0][1].ndim == 2
     shots = () if averaged else (pub.shots,)
     joint = np.zeros((pub.size, *shots, values[0][1].shape[-1]), dtype=complex)

@@ -53,7 +53,7 @@ def _seconds(client: Client, workers: int) -> float:
 def _worker() -> Iterator[None]:
     command = [sys.executable, "-m", "celery", "-A", "pubworks.worker.app", "worker", "-c", "1", "-l", "WARNING"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
         yield
     finally:

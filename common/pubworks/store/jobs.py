@@ -100,7 +100,7 @@ def settle(connection: Connection, job_id: str, *, batches_ended: int = 0) -> No
     if connection.dialect.name == "postgresql":  # else the UPDATE could wait for another and then decide by old counts
         connection.execute(_LOCK, {"p_job": job_id})
     row = connection.execute(_SETTLE, {"p_job": job_id, "p_ended": batches_ended}).one_or_none()
-    if row and JobState(row.state).is_final:
+    if row and JobState(row.state).is_final and row.state != JobState.CANCELLED:  # a late batch ends no job again
         record(connection, job_id, "finished", state=row.state)
         tell(connection, job_id, row.state)
 

@@ -29,7 +29,7 @@ from pubworks.store.records import JobDraft
 from pubworks.store.store import Store
 store = Store(sys.argv[1])
 store.upgrade()
-for number in range(150):
+for number in range(60):
     with store.write(durable=False) as connection:
         job = JobDraft(f"{sys.argv[2]}-{number}", None, "sampler", "b", {}, {}, (), ())
         jobs.submit(connection, job)

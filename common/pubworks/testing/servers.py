@@ -37,10 +37,10 @@ STOP_S = 10.0
 #: Seconds between two looks of :func:`eventually`.
 _LOOK_S = 0.02
 
-#: Becomes the program of its arguments 2 and later, with a child that sends it signal $1, and then clears the
-#: folder, when the pipe at standard input closes; as it does when the process at its other end is killed.
-_LEASH = """signal=$1; shift; exec 3<&0 </dev/null
-(read _ <&3; kill -$signal $$; sleep 1; rm -rf "$PWD") >/dev/null 2>&1 &
+#: Becomes the program of its arguments 2 and later, with a child that does argument 1 when the pipe at standard
+#: input closes; as it does when the process at its other end is killed.
+_LEASH = """last=$1; shift; exec 3<&0 </dev/null
+(read _ <&3; eval "$last") >/dev/null 2>&1 &
 exec "$@" 3<&-"""
 
 #: Durability costs time, and these databases live for one test run.
@@ -132,7 +132,7 @@ def private_redis(url: str | None = None) -> Iterator[str]:
 def program(
     command: Sequence[str], env: Mapping[str, str] | None = None, log: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program in a process group of its own; at the end the whole group is killed.
+    """Run a program in a process group of its own; the whole group is killed at the end, or when this process is.
 
     Args:
         command: Program and arguments.
@@ -142,8 +142,8 @@ def program(
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(log.open("ab")) if log else subprocess.DEVNULL
         process = subprocess.Popen(
-            command, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
-            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            ["sh", "-c", _LEASH, "sh", "kill -KILL -$$", *command], env={**os.environ, **(env or {})},
+            stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         stack.enter_context(process)
         stack.callback(kill_group, process)
@@ -173,9 +173,10 @@ def _hand_over(path: Path, user: str | None) -> None:
 @contextlib.contextmanager
 def _server(command: list[str], stop: str, folder: Path, user: str | None) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server on a leash: the signal ``stop`` ends it, here or when this process is no more."""
+    last = f'kill -{stop} $$; sleep 1; rm -rf "$PWD"'
     with (folder / "log").open("wb") as output:
         server = subprocess.Popen(
-            ["sh", "-c", _LEASH, "sh", stop, *command], stdin=subprocess.PIPE, stdout=output, stderr=output,
+            ["sh", "-c", _LEASH, "sh", last, *command], stdin=subprocess.PIPE, stdout=output, stderr=output,
             start_new_session=True, cwd=folder, **_as(user),
         )  # fmt: skip
     with server:

@@ -1,17 +1,20 @@
 """One vocabulary for the log: every line of pubworks carries ``action`` and the ids it is about.
 
-======================  ==========================================================
+======================= ==========================================================
 action                  extra fields
-======================  ==========================================================
+======================= ==========================================================
 ``job.submitted``       job, batches
 ``batch.claimed``       batch, backend, worker, attempt
 ``batch.done``          batch, backend, seconds
 ``batch.failed``        batch, backend, error
-``batch.released``      batch, reason
+``batch.released``      reason, count
 ``backend.unbuildable`` backend, error
 ``keeper.rang``         backend, count
 ``keeper.error``        error
-======================  ==========================================================
+``store.away``          error
+``worker.child_died``   owner
+``worker.grace_over``   worker, seconds
+======================= ==========================================================
 """
 
 from __future__ import annotations

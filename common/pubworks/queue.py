@@ -58,7 +58,7 @@ def make_app(settings: Settings) -> Celery:
         broker_connection_max_retries=None,
         broker_transport_options=_transport_options(settings),
     )
-    if settings.broker.startswith(("redis:", "rediss:", "unix:")):
+    if settings.broker.startswith(("redis", "sentinel")):
         app.conf.worker_disable_prefetch = True
     return app
 

@@ -13,22 +13,30 @@ import re
 import uuid
 from typing import Any
 
+import numpy as np
+
 from pubworks.errors import ConfigError
 
 #: Packages whose backends are wholly described by class, options and target.
 _TRANSPARENT = ("qiskit_aer", "qiskit")
 
-_PLAIN = (str, int, float, bool, type(None))
-
 #: Every live backend of this process, by name. They are never dropped: jobs may still be waiting for them.
 _live: dict[str, Any] = {}
 
+#: The fingerprints with which they were entered.
+_marks: dict[str, str | None] = {}
+
+
+class _Unseen(Exception):  # noqa: N818  (an answer, not an error)
+    """Something decides the results that cannot be looked into."""
+
 
 def enter(backend: Any) -> str:
-    """Make a backend object known in this process and return its name."""
-    known = next((name for name, entered in _live.items() if entered is backend), None)
-    name = known or f"live.{_own_name(backend)}.{_fingerprint(backend) or uuid.uuid4().hex[:12]}"
-    _live[name] = backend
+    """Make a backend object known in this process and return its name; other options make another name."""
+    mark = _fingerprint(backend)
+    known = (name for name, entered in _live.items() if entered is backend and _marks[name] == mark)
+    name = next(known, None) or f"live.{_own_name(backend)}.{mark or uuid.uuid4().hex[:12]}"
+    _live[name], _marks[name] = backend, mark
     return name
 
 
@@ -66,19 +74,35 @@ def _own_name(backend: Any) -> str:
 
 def _fingerprint(backend: Any) -> str | None:
     """Return a hash of all that decides the backend's results, or None where that cannot be seen."""
-    if type(backend).__module__.split(".")[0] not in _TRANSPARENT:
+    kind = type(backend)
+    if kind.__module__.split(".")[0] not in _TRANSPARENT:
         return None
-    options = {key: _content(value) for key, value in backend.options.items()}
-    if any(value is None for value in options.values()):
+    try:
+        options = _content(dict(backend.options.items()))
+        target = sorted(str(backend.target).splitlines())  # sorted: parts of it come from sets
+        qubits = repr([backend.target.dt, backend.target.qubit_properties])
+    except _Unseen:
         return None
-    target = sorted(str(backend.target).splitlines())  # sorted: parts of it come from sets
-    parts = [type(backend).__module__, type(backend).__qualname__, sorted(options.items()), target]
+    parts = [kind.__module__, kind.__qualname__, options, target, qubits]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
-def _content(value: Any) -> str | None:
-    if isinstance(value, _PLAIN):
+def _content(value: Any) -> Any:
+    """Return what a value holds, in a form whose ``repr`` is equal in every process and for equal values only."""
+    if isinstance(value, (str, int, float, complex, type(None))):
         return repr(value)
-    if isinstance(value, (list, tuple)) and all(isinstance(item, _PLAIN) for item in value):
-        return repr(value)
-    return repr(value.to_dict()) if hasattr(value, "to_dict") else None
+    if isinstance(value, (list, tuple)):
+        return [_content(item) for item in value]
+    if isinstance(value, dict):
+        return sorted((str(key), _content(item)) for key, item in value.items())
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
+    return _noise(value)
+
+
+def _noise(value: Any) -> Any:
+    """Return the content of a noise model; its errors carry random ids, which decide nothing."""
+    if not type(value).__module__.startswith("qiskit_aer.noise") or getattr(value, "_custom_noise_passes", None):
+        raise _Unseen
+    errors = value.to_dict()["errors"]
+    return [_content({key: item for key, item in error.items() if key != "id"}) for error in errors]

@@ -22,7 +22,7 @@ from typing import Any
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pubworks.errors import ConfigError
 
@@ -144,6 +144,8 @@ def load_settings(**flags: Any) -> Settings:
         return Settings(**{key: value for key, value in flags.items() if value is not None})
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
+    except SettingsError as error:  # a variable that should hold JSON
+        raise ConfigError(f"The environment cannot be read: {error}: {error.__cause__}. Mend that variable.") from error
 
 
 def origin(name: str) -> str:

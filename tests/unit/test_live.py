@@ -30,6 +30,10 @@ def noise(strength: float = 0.01) -> NoiseModel:
     return model
 
 
+class Mine(AerSimulator):
+    """A class that may compute anything."""
+
+
 def turned(angle: float) -> NoiseModel:
     """Noise that only a matrix describes."""
     model = NoiseModel()
@@ -77,7 +81,7 @@ def test_backends_that_differ_have_names_that_differ() -> None:
     "make",
     [
         pytest.param(lambda: WrappedBackend(AerSimulator()), id="of another package"),
-        pytest.param(lambda: type("Mine", (AerSimulator,), {})(), id="a class of one's own"),
+        pytest.param(Mine, id="a class of one's own"),
         pytest.param(lambda: AerSimulator.from_backend(GenericBackendV2(2, seed=1)), id="noise that a pass makes"),
     ],
 )

@@ -27,7 +27,7 @@ _live: dict[str, Any] = {}
 _marks: dict[str, str | None] = {}
 
 
-class _Unseen(Exception):  # noqa: N818  (an answer, not an error)
+class _Unseen(Exception):
     """Something decides the results that cannot be looked into."""
 
 

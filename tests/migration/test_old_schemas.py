@@ -1,6 +1,6 @@
 """A database of every schema that was ever released is upgraded, and its jobs are still there.
 
-Each ``r*.sql`` beside this file is such a database, with one finished job and one that waits. The newest is written by::
+Each ``r*.sql`` beside this file is one, with a finished job and one that waits. The newest is written by::
 
     python tests/migration/test_old_schemas.py
 """

@@ -43,9 +43,9 @@ def _seconds(client: Client, workers: int) -> float:
             stack.enter_context(_worker())
         _wait_for(client, workers)
         sampler = Sampler("aer1", options={"seed_simulator": 1}, client=client)
-        sampler.run(sweep(pubs=2 * workers, sets=5, qubits=12), shots=100).result()
+        sampler.run(sweep(pubs=2 * workers, sets=5, qubits=15), shots=100).result()
         start = time.perf_counter()
-        sampler.run(sweep(pubs=4, sets=100, qubits=12), shots=4096).result()
+        sampler.run(sweep(pubs=4, sets=50, qubits=15), shots=4096).result()
         return time.perf_counter() - start
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pubworks.errors import ConfigError, SubmissionError
 from pubworks.primitives import sampler as _sampler
-from pubworks.primitives.draft import Target
 from pubworks.primitives.job import Job
 from pubworks.states import JobState
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from celery import Celery
     from qiskit.providers import BackendV2
 
+    from pubworks.primitives.draft import Target
     from pubworks.settings import Settings
     from pubworks.store.records import BackendFacts, JobDraft, JobRecord
     from pubworks.store.store import Store
@@ -137,6 +137,7 @@ class Client:
         """
         from pubworks.backends import live, registry
         from pubworks.backends.adapter import Adapter
+        from pubworks.primitives.draft import Target
 
         if live.is_live(name):
             if name not in self._live_targets:

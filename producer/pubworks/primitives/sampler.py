@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from qiskit.primitives import BaseSamplerV2
 from qiskit.primitives.containers.sampler_pub import SamplerPub, SamplerPubLike
 
-from pubworks.primitives.draft import draft_sampler_job
-
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
@@ -78,6 +76,8 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc]
             ValueError: As Qiskit's own Sampler, for wrong values; as ``SubmissionError`` for what the backend cannot
                 run.
         """
+        from pubworks.primitives.draft import draft_sampler_job
+
         options = self._options
         wanted = options.default_shots if shots is None else shots
         coerced = [SamplerPub.coerce(pub, wanted) for pub in pubs]

@@ -13,7 +13,8 @@
     ├── JobError                     a job did not give what was asked
     │   ├── JobFailed
     │   ├── JobCancelled
-    │   └── JobTimeout
+    │   ├── JobTimeout
+    │   └── NotMeasured              stored counts say nothing about an observable
     ├── StoreError                   the database
     │   ├── StoreUnreachable
     │   ├── SchemaOutOfDate
@@ -79,6 +80,10 @@ class JobCancelled(JobError):
 
 class JobTimeout(JobError, TimeoutError):
     """The job was not done in the time given; it goes on."""
+
+
+class NotMeasured(JobError, ValueError):
+    """What a job measured says nothing about some terms of an observable."""
 
 
 class StoreError(PubworksError):

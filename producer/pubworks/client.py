@@ -1,4 +1,4 @@
-"""The public face of pubworks: ``from pubworks.client import Client, Sampler``."""
+"""The public face of pubworks: ``from pubworks.client import Client, Estimator, Sampler``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pubworks.errors import ConfigError, SubmissionError
+from pubworks.primitives import estimator as _estimator
 from pubworks.primitives import sampler as _sampler
 from pubworks.primitives.job import Job
 from pubworks.states import JobState
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pubworks.store.store import Store
     from pubworks.worker.embedded import EmbeddedWorker
 
-__all__ = ["Client", "Job", "Sampler"]
+__all__ = ["Client", "Estimator", "Job", "Sampler"]
 
 
 class Client:
@@ -253,6 +254,15 @@ def default_client() -> Client:
 
 class Sampler(_sampler.Sampler):
     __doc__ = _sampler.Sampler.__doc__
+
+    def __init__(
+        self, backend: BackendV2 | str, *, options: dict[str, Any] | None = None, client: Client | None = None
+    ) -> None:
+        super().__init__(backend, options=options, client=client or default_client())
+
+
+class Estimator(_estimator.Estimator):
+    __doc__ = _estimator.Estimator.__doc__
 
     def __init__(
         self, backend: BackendV2 | str, *, options: dict[str, Any] | None = None, client: Client | None = None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pubworks.errors import ProviderError
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+
+    from pubworks.backends.basis_change import BasisChanges
 
 
 class Adapter:
@@ -35,19 +38,30 @@ class Adapter:
         """Most circuits that the backend takes in one run, None where it does not say."""
         return getattr(self.backend, "max_circuits", None) or None
 
+    @cached_property
+    def basis_changes(self) -> BasisChanges:
+        """Gates before a measurement of X or Y, as this backend writes them."""
+        from pubworks.backends.basis_change import BasisChanges
+
+        return BasisChanges(self.backend)
+
     @property
     def outlives_process(self) -> bool:
         """Whether another process can find a job of this backend by its id."""
         return callable(getattr(self.backend, "retrieve_job", None))
 
-    def run(self, circuits: Sequence[QuantumCircuit], shots: int, seed: int | None, run_options: dict[str, Any]) -> Any:
+    def run(
+        self, circuits: Sequence[QuantumCircuit], shots: int, seed: int | None, run_options: dict[str, Any],
+        *,
+        memory: bool = True,
+    ) -> Any:  # fmt: skip
         """Call ``backend.run`` and return the provider's job.
 
-        Only options that the user set are passed, and ``memory`` where the backend declares it: strict backends refuse
-        what they do not know.
+        Only options that the user set are passed, and ``memory`` where it is wanted and the backend declares it: strict
+        backends refuse what they do not know.
         """
         options: dict[str, Any] = {"shots": shots}
-        if self._takes_memory:
+        if memory and self._takes_memory:
             options["memory"] = True
         if seed is not None:
             options["seed_simulator"] = seed

@@ -6,6 +6,7 @@ left to whole bytes, as ``uint8``. That is the layout of :class:`qiskit.primitiv
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -103,13 +104,45 @@ def read_outcomes(data: Sequence[Any], *, num_clbits: int, shots: int, measures:
         return Memory(np.stack([_read_memory(memory, num_clbits, shots) for memory in memories]))
     counts: list[Any] = [getattr(item, "counts", None) for item in data]
     if all(counts):
-        return _join_counts([_read_counts(item, num_clbits, shots) for item in counts])
+        return _join_counts([_read_all_counts(item, num_clbits, shots) for item in counts])
     if not measures:
         return Memory(np.zeros((len(data), shots, num_bytes(num_clbits)), dtype=np.uint8))
     raise ProviderError(
         "The backend returned neither memory nor counts for a circuit that measures. "
         "Run the circuit on it by hand and look at result().data()."
     )
+
+
+def read_counts(data: Sequence[Any], *, widths: Sequence[int], shots: int) -> Counts:
+    """Return the counts that a provider reported for the circuits of one slice.
+
+    Fewer shots than were asked for are taken as they are: a device may lose some, and counts say how many there are.
+
+    Args:
+        data: ``ExperimentResult.data`` of each circuit, in order.
+        widths: Classical bits of each circuit; all outcomes are packed to the widest.
+        shots: Shots that were asked for.
+
+    Raises:
+        ProviderError: There are neither counts nor memory, they have another width, or there are too many or no shots.
+    """
+    size = num_bytes(max(widths))
+    parts = [_counts_of(item, width, shots) for item, width in zip(data, widths, strict=True)]
+    return _join_counts([(np.pad(keys, [(0, 0), (size - keys.shape[1], 0)]), counts) for keys, counts in parts])
+
+
+def _counts_of(item: Any, width: int, shots: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    counts, memory = getattr(item, "counts", None), getattr(item, "memory", None)
+    if not counts and (memory is None or not len(memory)):
+        raise ProviderError(
+            "The backend returned neither counts nor memory for a circuit that measures. "
+            "Run the circuit on it by hand and look at result().data()."
+        )
+    outcomes, numbers = _read_counts(counts or Counter(memory), width)
+    got = int(numbers.sum())
+    if not 0 < got <= shots:
+        raise ProviderError(f"The backend returned {got} shots where {shots} were asked for.")
+    return outcomes, numbers
 
 
 def num_bytes(num_bits: int) -> int:
@@ -183,14 +216,19 @@ def _read_memory(memory: Sequence[str], width: int, shots: int) -> NDArray[np.ui
     return parse_outcomes(memory, width)
 
 
-def _read_counts(counts: Mapping[Any, Any], width: int, shots: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _read_all_counts(counts: Mapping[Any, Any], width: int, shots: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    outcomes, numbers = _read_counts(counts, width)
+    _check_shots(int(numbers.sum()), shots)
+    return outcomes, numbers
+
+
+def _read_counts(counts: Mapping[Any, Any], width: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
         values = np.array(list(counts.values()), dtype=float)
     except (ValueError, TypeError) as error:
         raise ProviderError(f"The backend returned counts that are not numbers: {error}.") from error
     if not np.all((values >= 0) & (values == np.round(values))):
         raise ProviderError("The backend returned probabilities instead of counts; they are not samples.")
-    _check_shots(int(values.sum()), shots)
     return parse_outcomes(counts, width), values.astype(np.int64)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pubworks.codec.arrays import pack, unpack
 
 if TYPE_CHECKING:
-    from qiskit.primitives import SamplerPubResult
+    from qiskit.primitives import PubResult
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,23 @@ class Field:
     num_bits: int | None = None
 
 
-def encode(shape: tuple[int, ...], fields: list[Field], metadata: Mapping[str, Any]) -> bytes:
+def encode(
+    shape: tuple[int, ...], fields: list[Field], metadata: Mapping[str, Any], *, primitive: str = "sampler"
+) -> bytes:
     """Return the result of one PUB as bytes; equal input gives equal bytes."""
     names = [[field.name, field.num_bits] for field in fields]
-    return pack({"shape": shape, "fields": names, "metadata": metadata}, [field.array for field in fields])
+    header = {"primitive": primitive, "shape": shape, "fields": names, "metadata": metadata}
+    return pack(header, [field.array for field in fields])
 
 
-def decode_sampler(data: bytes) -> SamplerPubResult:
-    """Return the result of one Sampler PUB."""
-    from qiskit.primitives import BitArray, DataBin, SamplerPubResult
+def decode(data: bytes) -> PubResult:
+    """Return the result of one PUB; that of a Sampler has methods of its own."""
+    from qiskit.primitives import BitArray, DataBin, PubResult, SamplerPubResult
 
     header, arrays = unpack(data)
     values = {
         name: array if num_bits is None else BitArray(array, num_bits)
         for (name, num_bits), array in zip(header["fields"], arrays, strict=True)
     }
-    return SamplerPubResult(DataBin(**values, shape=tuple(header["shape"])), metadata=header["metadata"])
+    kind = PubResult if header["primitive"] == "estimator" else SamplerPubResult
+    return kind(DataBin(**values, shape=tuple(header["shape"])), metadata=header["metadata"])

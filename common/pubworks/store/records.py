@@ -50,6 +50,8 @@ class PubDraft:
     parameter_values: bytes | None
     readout: dict[str, Any]
     circuit_metadata: Any
+    #: Estimator only: what is measured, as ``Measurement.to_bytes`` gives it.
+    measurement: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class StoredPub:
     parameter_values: bytes | None
     readout: dict[str, Any]
     circuit_metadata: Any
+    #: Estimator only: what is measured, as ``Measurement.to_bytes`` gives it.
+    measurement: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -13,17 +13,17 @@ from pubworks.store.statements import insert_new, tell
 from pubworks.store.tables import chunks, jobs, pubs, results
 
 
-def load_chunks(connection: Connection, job_id: str, positions: Sequence[int]) -> dict[int, list[StoredChunk]]:
-    """Return the chunks of some PUBs, in the order of shots, then circuits."""
-    query = (
-        select(chunks.c.pub, *(chunks.c[name] for name in StoredChunk.__dataclass_fields__))
-        .where(chunks.c.job_id == job_id, chunks.c.pub.in_(positions))
-        .order_by(chunks.c.pub, chunks.c.first_shot, chunks.c.first)
-    )
-    found: dict[int, list[StoredChunk]] = {}
-    for pub, *chunk in connection.execute(query):
-        found.setdefault(pub, []).append(StoredChunk(*chunk))
-    return found
+def iterate_chunks(connection: Connection, job_id: str, pub: int) -> Iterator[StoredChunk]:
+    """Yield the chunks of a PUB in the order of shots, then circuits; a few at a time are in memory."""
+    for row in connection.execute(_CHUNKS, {"p_job": job_id, "p_pub": pub}, execution_options={"yield_per": 8}):
+        yield StoredChunk(*row)
+
+
+_CHUNKS = (
+    select(*(chunks.c[name] for name in StoredChunk.__dataclass_fields__))
+    .where(chunks.c.job_id == bindparam("p_job"), chunks.c.pub == bindparam("p_pub"))
+    .order_by(chunks.c.first_shot, chunks.c.first)
+)
 
 
 def store_results(connection: Connection, job_id: str, merged: Mapping[int, bytes]) -> None:

@@ -68,14 +68,17 @@ pubs = Table(
     Column("position", Integer, primary_key=True),
     Column("circuit", String(64), ForeignKey("circuits.hash"), nullable=False),
     Column("shape", JSON, nullable=False),
-    #: Bound circuits, that is the product of the shape.
+    #: Bound circuits: the product of the shape, or as many as measure the observables.
     Column("size", Integer, nullable=False),
     Column("shots", BigInteger, nullable=False),
-    #: Parameter values, shape (size, parameters), in the order of ``circuit.parameters``; NULL without parameters.
+    #: Parameter values, one row per element of their shape, in the order of ``circuit.parameters``; NULL without
+    #: parameters.
     Column("parameter_values", LargeBinary),
     #: ``{"num_clbits": n, "measures": bool, "registers": [[name, [bit, …]], …]}``
     Column("readout", JSON, nullable=False),
     Column("circuit_metadata", JSON),
+    #: Estimator only: bases, terms and coefficients; the arrays of ``pubworks.estimation.measurement``.
+    Column("measurement", LargeBinary),
     #: Circuit runs whose chunks are not stored yet; 0 makes the PUB ready to be merged.
     Column("missing", BigInteger, nullable=False),
     #: When ``missing`` became 0.

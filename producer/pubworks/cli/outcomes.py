@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qiskit.primitives import BitArray
 
-from pubworks.codec.results import decode_sampler
+from pubworks.codec.results import decode
 from pubworks.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def load(session: Session, job_id: str) -> Outcome:
         record = jobs.get(connection, job_id)
         stored = results.load_results(connection, job_id)
         missing = jobs.failed_pubs(connection, job_id)
-    return Outcome(record, {pub: decode_sampler(data) for pub, data in stored.items()}, missing)
+    return Outcome(record, {pub: decode(data) for pub, data in stored.items()}, missing)
 
 
 def rows(outcome: Outcome) -> Iterator[tuple[Any, ...]]:

@@ -13,6 +13,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ControlFlowOp
 from qiskit.exceptions import QiskitError
 from qiskit.primitives import DataBin
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from pubworks.backends.spec import Limits
@@ -50,10 +51,11 @@ def draft_sampler_job(
         ValueError: A register has a name that Qiskit's ``DataBin`` refuses.
         QiskitError: ``meas_level`` is neither 1 nor 2.
     """
-    _check_options(options)
+    check_options(options, {"shots", "memory", "seed_simulator"})
     for position, pub in enumerate(pubs):
-        _check_pub(position, pub, target)
-    blobs = _encode_once(pubs)
+        check_width(position, pub.circuit, target)
+        _check_registers(position, pub.circuit)
+    blobs = encode_once([pub.circuit for pub in pubs])
     drafts = tuple(_draft_pub(pub, blobs[id(pub.circuit)]) for pub in pubs)
     sizes = [
         PubSize(draft.size if draft.readout["num_clbits"] else 0, draft.shots, blobs[id(pub.circuit)].size)
@@ -67,13 +69,24 @@ def draft_sampler_job(
     )
 
 
-def _check_options(options: dict[str, Any]) -> None:
+def check_options(options: dict[str, Any], own: set[str]) -> None:
+    """Raise unless the options of a job can be stored.
+
+    Args:
+        options: ``run_options`` and others.
+        own: Options of ``backend.run`` that the primitive sets itself.
+
+    Raises:
+        QiskitError: ``meas_level`` is neither 1 nor 2.
+        TypeError: ``run_options`` has one of its own.
+        SubmissionError: They are not JSON values.
+    """
     run_options = options.get("run_options") or {}
     level = run_options.get("meas_level")
     if level not in (None, 1, 2):
         raise QiskitError(f"Unsupported meas_level: {level}")
-    if taken := {"shots", "memory", "seed_simulator"} & set(run_options):
-        raise TypeError(f"run_options sets {', '.join(sorted(taken))}, which the Sampler sets itself; leave it out.")
+    if taken := own & set(run_options):
+        raise TypeError(f"run_options sets {', '.join(sorted(taken))}, which pubworks sets itself; leave it out.")
     seed = options.get("seed_simulator")
     if seed is not None and not 0 <= seed < 2**63:
         raise SubmissionError(f"seed_simulator is {seed}; it must be a number from 0 to 2**63 - 1.")
@@ -86,13 +99,16 @@ def _check_options(options: dict[str, Any]) -> None:
         ) from error
 
 
-def _check_pub(position: int, pub: SamplerPub, target: Target) -> None:
-    circuit = pub.circuit
+def check_width(position: int, circuit: QuantumCircuit, target: Target) -> None:
+    """Raise ``SubmissionError`` if a PUB's circuit has more qubits than the backend."""
     if target.num_qubits is not None and circuit.num_qubits > target.num_qubits:
         raise SubmissionError(
             f"PUB {position}: circuit {circuit.name!r} has {circuit.num_qubits} qubits, backend {target.name} "
             f"has {target.num_qubits}. Transpile it for this backend or choose a wider one."
         )
+
+
+def _check_registers(position: int, circuit: QuantumCircuit) -> None:
     if not circuit.cregs:
         warnings.warn(
             f"The {position}-th pub's circuit has no output classical registers and so the result "
@@ -104,9 +120,9 @@ def _check_pub(position: int, pub: SamplerPub, target: Target) -> None:
     DataBin(shape=(), **dict.fromkeys(register.name for register in circuit.cregs))
 
 
-def _encode_once(pubs: Sequence[SamplerPub]) -> dict[int, circuit_codec.CircuitBlob]:
+def encode_once(circuits: Sequence[QuantumCircuit]) -> dict[int, circuit_codec.CircuitBlob]:
     """Return the stored form of each circuit object, by its ``id``."""
-    objects = {id(pub.circuit): pub.circuit for pub in pubs}
+    objects = {id(circuit): circuit for circuit in circuits}
     return {key: circuit_codec.encode(circuit) for key, circuit in objects.items()}
 
 
@@ -116,13 +132,14 @@ def _draft_pub(pub: SamplerPub, blob: circuit_codec.CircuitBlob) -> PubDraft:
         shape=pub.shape,
         size=pub.size,
         shots=int(pub.shots),
-        parameter_values=_values(pub),
-        readout=_readout(pub.circuit),
+        parameter_values=parameter_values(pub),
+        readout=readout(pub.circuit),
         circuit_metadata=pub.circuit.metadata,
     )
 
 
-def _values(pub: SamplerPub) -> bytes | None:
+def parameter_values(pub: SamplerPub | EstimatorPub) -> bytes | None:
+    """Return the stored parameter values of a PUB: one row per element of their shape."""
     if pub.circuit.num_parameters == 0:
         return None
     try:
@@ -156,7 +173,8 @@ def _writes_bits(circuit: QuantumCircuit) -> bool:
     )
 
 
-def _readout(circuit: QuantumCircuit) -> dict[str, Any]:
+def readout(circuit: QuantumCircuit) -> dict[str, Any]:
+    """Return which classical bits a circuit has, and in which registers."""
     places = {bit: position for position, bit in enumerate(circuit.clbits)}
     return {
         "num_clbits": circuit.num_clbits,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qiskit.primitives import BasePrimitiveJob, PrimitiveResult, PubResult
 from qiskit.providers import JobStatus
 
-from pubworks.codec.results import decode_sampler
+from pubworks.codec.results import decode
 from pubworks.errors import JobCancelled, JobFailed, JobTimeout
 from pubworks.states import JobState
 
@@ -199,7 +199,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
 
         with self._store.read() as connection:
             stored = results.load_results(connection, self._job_id, positions)
-        return {pub: decode_sampler(data) for pub, data in stored.items()}
+        return {pub: decode(data) for pub, data in stored.items()}
 
     def _partial_result(self) -> PrimitiveResult[PubResult]:
         results, total = self._load(), self.record().num_pubs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pubworks.codec import outcomes as codec
 from pubworks.codec.outcomes import Counts, Kerneled, Memory, Outcomes, num_bytes, pack_bits
 from pubworks.codec.results import Field, encode
+from pubworks.estimation.measurement import from_bytes
+from pubworks.estimation.result import evaluate
 from pubworks.store import jobs, results
 from pubworks.store.records import StoredChunk, StoredPub
 from pubworks.store.store import Store
@@ -31,8 +33,9 @@ def collect(store: Store, job_id: str, pubs: Sequence[int]) -> None:
         group = pubs[start : start + _PUBS_AT_ONCE]
         with store.read() as connection:
             stored = jobs.load_pubs(connection, job_id, group)
-            chunks = results.load_chunks(connection, job_id, group)
-        merged = {pub: merge(stored[pub], read_chunks(chunks.get(pub, []))) for pub in group}
+            merged = {
+                pub: merge(stored[pub], read_chunks(results.iterate_chunks(connection, job_id, pub))) for pub in group
+            }
         with store.write() as connection:
             results.store_results(connection, job_id, merged)
 
@@ -48,13 +51,18 @@ class Part:
     outcomes: Outcomes
 
 
-def read_chunks(chunks: Sequence[StoredChunk]) -> list[Part]:
-    """Return stored chunks, decoded."""
-    return [Part(**{**vars(chunk), "outcomes": codec.from_bytes(chunk.outcomes)}) for chunk in chunks]
+def read_chunks(chunks: Iterable[StoredChunk]) -> Iterator[Part]:
+    """Yield stored chunks, decoded one after the other."""
+    for chunk in chunks:
+        yield Part(**{**vars(chunk), "outcomes": codec.from_bytes(chunk.outcomes)})
 
 
-def merge(pub: StoredPub, parts: Sequence[Part]) -> bytes:
+def merge(pub: StoredPub, parts: Iterable[Part]) -> bytes:
     """Return the stored result of a PUB from all of its parts."""
+    if pub.measurement is not None:
+        outcomes = ((part.first, part.outcomes) for part in parts)
+        return evaluate(from_bytes(pub.measurement), outcomes, shots=pub.shots, circuit_metadata=pub.circuit_metadata)
+    parts = list(parts)
     metadata: dict[str, Any] = {"shots": pub.shots, "circuit_metadata": pub.circuit_metadata}
     if any(isinstance(part.outcomes, Kerneled) for part in parts):
         values = _join_kerneled(pub, parts)

@@ -171,13 +171,13 @@ class Runner:
         claim = work.claim
         if claim.provider_job_id is not None:
             return adapter.retrieve(claim.provider_job_id)
-        circuits = work.circuits()
+        circuits = work.circuits(adapter)
         if not adapter.outlives_process:
-            return adapter.run(circuits, claim.shots, claim.seed, claim.run_options)
+            return adapter.run(circuits, claim.shots, claim.seed, claim.run_options, memory=work.wants_memory)
         with self._store.write() as connection:
             if not batches.begin_call(connection, claim):
                 return None
-        job = adapter.run(circuits, claim.shots, claim.seed, claim.run_options)
+        job = adapter.run(circuits, claim.shots, claim.seed, claim.run_options, memory=work.wants_memory)
         with self._store.write() as connection:
             batches.accept(connection, claim, adapter.job_id(job) or "")
         return job

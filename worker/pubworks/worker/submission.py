@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 from qiskit import QuantumCircuit
 
+from pubworks.backends.adapter import Adapter
 from pubworks.codec import circuits as circuit_codec
 from pubworks.codec.arrays import unpack
-from pubworks.codec.outcomes import Outcomes, read_outcomes
+from pubworks.codec.outcomes import Outcomes, read_counts, read_outcomes
+from pubworks.estimation.measurement import from_bytes
 from pubworks.store import jobs
 from pubworks.store.records import Claim, Slice, StoredPub
 from pubworks.store.store import Store
+from pubworks.worker.measuring import measured
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,14 @@ class Work:
     pubs: dict[int, StoredPub]
     templates: dict[str, QuantumCircuit]
 
-    def circuits(self) -> list[QuantumCircuit]:
-        """Return the bound circuits of all slices, in order."""
-        return [circuit for piece in self.claim.slices for circuit in self._bind(piece)]
+    @property
+    def wants_memory(self) -> bool:
+        """Whether some PUB is made of single shots; expectation values are made of counts."""
+        return any(pub.measurement is None for pub in self.pubs.values())
+
+    def circuits(self, adapter: Adapter) -> list[QuantumCircuit]:
+        """Return the bound circuits of all slices, in order, as the backend is to run them."""
+        return [circuit for piece in self.claim.slices for circuit in self._bind(piece, adapter)]
 
     def read(self, data: list[Any]) -> list[Outcomes]:
         """Return the outcomes per slice from what the provider returned per circuit.
@@ -50,16 +58,24 @@ class Work:
             if piece.num_circuits == pub.size and self.claim.shots == pub.shots:
                 yield position, piece.pub
 
-    def _bind(self, piece: Slice) -> list[QuantumCircuit]:
+    def _bind(self, piece: Slice, adapter: Adapter) -> list[QuantumCircuit]:
         pub = self.pubs[piece.pub]
         template = self.templates[pub.circuit]
+        if pub.measurement is not None:
+            values = None if pub.parameter_values is None else _values(pub.parameter_values)
+            return measured(template, values, from_bytes(pub.measurement), piece, adapter)
         if pub.parameter_values is None:
             return [template] * piece.num_circuits
         values = _values(pub.parameter_values)[piece.first : piece.end]
         return [template.assign_parameters(row) for row in values]
 
     def _read_slice(self, piece: Slice, data: list[Any]) -> Outcomes:
-        readout = self.pubs[piece.pub].readout
+        pub = self.pubs[piece.pub]
+        readout = pub.readout
+        if pub.measurement is not None:
+            measurement = from_bytes(pub.measurement)
+            widths = readout["num_clbits"] + measurement.widths[measurement.settings[piece.first : piece.end]]
+            return read_counts(data, widths=widths.tolist(), shots=self.claim.shots)
         return read_outcomes(
             data,
             num_clbits=readout["num_clbits"],

@@ -112,6 +112,7 @@ def upgrade() -> None:
         sa.Column("parameter_values", sa.LargeBinary(), nullable=True),
         sa.Column("readout", sa.JSON(), nullable=False),
         sa.Column("circuit_metadata", sa.JSON(), nullable=True),
+        sa.Column("measurement", sa.LargeBinary(), nullable=True),
         sa.Column("missing", sa.BigInteger(), nullable=False),
         sa.Column("ready_at", sa.Float(), nullable=True),
         sa.Column("collected_at", sa.Float(), nullable=True),

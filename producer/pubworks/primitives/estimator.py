@@ -1,0 +1,91 @@
+"""The Estimator of pubworks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from qiskit.primitives import BaseEstimatorV2
+from qiskit.primitives.containers.estimator_pub import EstimatorPub, EstimatorPubLike
+
+from pubworks.primitives.estimator_draft import draft_estimator_job
+
+if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
+
+    from pubworks.client import Client
+    from pubworks.primitives.job import Job
+
+
+@dataclass
+class EstimatorOptions:
+    """Options of the Estimator: those of Qiskit's ``BackendEstimatorV2``, ``run_options`` and ``stds``."""
+
+    #: Standard error that is aimed at where neither the PUB nor ``run`` says; 1 / sqrt(4096).
+    default_precision: float = 0.015625
+    #: Whether terms that commute qubit by qubit are measured together.
+    abelian_grouping: bool = True
+    #: Seed of a simulator; None draws a new one each time.
+    seed_simulator: int | None = None
+    #: Further options for ``backend.run``; JSON values.
+    run_options: dict[str, Any] | None = None
+    #: Standard errors as the reference has them, or those of the sum, from the covariance of terms measured together.
+    stds: Literal["reference", "covariance"] = "reference"
+
+
+class Estimator(BaseEstimatorV2):  # type: ignore[misc]
+    """Estimates expectation values on any backend, as durable jobs.
+
+    Example::
+
+        estimator = Estimator("aer", options={"default_precision": 0.01})
+        job = estimator.run([(circuit, "ZZ"), (parameterised, [["XX"], ["ZZ"]], values, 0.05)])
+
+    Args:
+        backend: A ``BackendV2`` object (embedded mode only) or the name of a registered backend.
+        options: ``default_precision``, ``abelian_grouping``, ``seed_simulator``, ``run_options``, ``stds``.
+        client: Where jobs go; the default client if not given.
+
+    Raises:
+        TypeError: An option is unknown, or there is no backend.
+        ConfigError: No backend has this name.
+    """
+
+    def __init__(self, backend: BackendV2 | str, *, options: dict[str, Any] | None = None, client: Client) -> None:
+        self._client = client
+        self._options = EstimatorOptions(**(options or {}))
+        self._backend = backend
+        self._target_name = client.enter(backend)
+
+    @property
+    def backend(self) -> BackendV2 | str:
+        """The backend as it was given."""
+        return self._backend
+
+    @property
+    def options(self) -> EstimatorOptions:
+        """The options; what is set here counts for later calls of ``run``."""
+        return self._options
+
+    def run(self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None, name: str | None = None) -> Job:
+        """Store a job and return its handle at once.
+
+        Args:
+            pubs: Tuples ``(circuit, observables, parameter values, precision)``; the last two may be left out.
+            precision: Precision of PUBs that do not say.
+            name: A name for people.
+
+        Raises:
+            TypeError: As Qiskit's own Estimator, for input of the wrong type.
+            ValueError: As Qiskit's own Estimator, for wrong values; as ``SubmissionError`` for what the backend cannot
+                run.
+        """
+        options = self._options
+        wanted = options.default_precision if precision is None else precision
+        coerced = [EstimatorPub.coerce(pub, wanted) for pub in pubs]
+        names = ("abelian_grouping", "stds", "seed_simulator", "run_options")
+        stored = {option: getattr(options, option) for option in names}
+        target = self._client.target(self._target_name)
+        draft = draft_estimator_job(coerced, target, stored, job_id=self._client.new_id(), name=name)
+        return self._client.submit(draft)

@@ -172,6 +172,8 @@ def parse_outcomes(keys: Iterable[str | int], width: int) -> NDArray[np.uint8]:
     try:
         if isinstance(keys[0], str) and keys[0][:2] not in ("0x", "0b"):
             return _pack_bitstrings([key.replace(" ", "") for key in keys], width)  # type: ignore[union-attr]
+        if isinstance(keys[0], str) and keys[0].startswith("0x"):
+            return _pack_hex(keys, width)  # type: ignore[arg-type]
         return _pack_numbers(_numbers(keys), width)
     except (ValueError, OverflowError, TypeError, AttributeError) as error:
         raise ProviderError(
@@ -180,9 +182,35 @@ def parse_outcomes(keys: Iterable[str | int], width: int) -> NDArray[np.uint8]:
         ) from error
 
 
+def _pack_hex(keys: list[str], width: int) -> NDArray[np.uint8]:
+    """Return keys such as ``0x1f``, packed: digit by digit of all keys at once."""
+    text = np.frombuffer("".join(keys).encode(), dtype=np.uint8)
+    marks = np.flatnonzero(text == ord("x"))
+    ends = np.append(marks[1:] - 1, len(text))
+    lengths = ends - marks - 1
+    if len(marks) != len(keys) or not lengths.all() or (text[marks - 1] != ord("0")).any():
+        raise ValueError("a key is not a hexadecimal number")
+    digits = np.zeros((len(keys), max(int(lengths.max()), 2 * num_bytes(width))), dtype=np.uint8)
+    for place in range(int(lengths.max())):
+        rows = np.flatnonzero(lengths > place)
+        digits[rows, -1 - place] = _DIGITS[text[ends[rows] - 1 - place]]
+    if digits.max() > 15:
+        raise ValueError("a key has other characters than hexadecimal digits")
+    over = digits.shape[1] - 2 * num_bytes(width)
+    packed: NDArray[np.uint8] = (digits[:, over::2] << 4) | digits[:, over + 1 :: 2]
+    if digits[:, :over].any() or (width % 8 and (packed[:, 0] >> width % 8).any()):
+        raise ValueError(f"a key has more than {width} bits")
+    return packed
+
+
+#: The value of each hexadecimal digit by its character; 255 for other characters.
+_DIGITS = np.full(256, 255, dtype=np.uint8)
+_DIGITS[np.frombuffer(b"0123456789abcdefABCDEF", dtype=np.uint8)] = [*range(16), *range(10, 16)]
+
+
 def _numbers(keys: list[Any]) -> list[int]:
     if isinstance(keys[0], str):
-        return list(map(int, keys, repeat(16 if keys[0][:2] == "0x" else 2)))
+        return list(map(int, keys, repeat(2)))
     return [index(key) for key in keys]  # not int(): it would cut a float
 
 
@@ -224,7 +252,7 @@ def _read_all_counts(counts: Mapping[Any, Any], width: int, shots: int) -> tuple
 
 def _read_counts(counts: Mapping[Any, Any], width: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
-        values = np.array(list(counts.values()), dtype=float)
+        values = np.fromiter(counts.values(), dtype=float, count=len(counts))
     except (ValueError, TypeError) as error:
         raise ProviderError(f"The backend returned counts that are not numbers: {error}.") from error
     if not np.all((values >= 0) & (values == np.round(values))):

@@ -1,7 +1,7 @@
 """The values of terms for packed outcomes, by population counts.
 
-The value of a term for one shot is the product of its factors: (-1)^b for a Pauli matrix that was measured as bit b, and 1
-or 0 for a projector. So its sign is the parity of ``outcome & signs``.
+The value of a term for one shot is the product of its factors: (-1)^b for a Pauli matrix that was measured as bit b,
+and 1 or 0 for a projector. So its sign is the parity of ``outcome & signs``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What is measured for one Estimator PUB, and how its expectation values are put together from that.
 
-A *setting* is a measurement basis together with the terms that are read from it. Each flattened circuit of the PUB is one
-row of the parameter values, measured in one setting. Parameter values and observables are broadcast against each other;
-an *element* is one expectation value of the result, in C order of its shape.
+A *setting* is a measurement basis together with the terms that are read from it. Each flattened circuit of the PUB is
+one row of the parameter values, measured in one setting. Parameter values and observables are broadcast against each
+other; an *element* is one expectation value of the result, in C order of its shape.
 """
 
 from __future__ import annotations

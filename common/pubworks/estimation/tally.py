@@ -25,9 +25,9 @@ class Tally:
     """Sums over the shots of a PUB, from its chunks in any order; then its result.
 
     Standard errors are those of ``BackendEstimatorV2``: sum |c| sqrt(Var(term) / N), as if all terms varied together.
-    With ``covariance`` they are the standard error of the sum itself: terms read from one circuit vary together as their
-    counts say, terms of different circuits independently. Var is taken over the N shots that came back (not N - 1), so
-    that both agree on an observable of one term.
+    With ``covariance`` they are the standard error of the sum itself: terms read from one circuit vary together as
+    their counts say, terms of different circuits independently. Var is taken over the N shots that came back (not
+    N - 1), so that both agree on an observable of one term.
 
     Args:
         measurement: What was measured.
@@ -48,14 +48,18 @@ class Tally:
 
     def add(self, first: int, counts: Counts) -> None:
         """Add the counts of consecutive circuits, from ``first`` on."""
-        outcomes, weights = words(counts.outcomes), counts.counts.astype(float)
-        starts = np.concatenate([[0], counts.ends[:-1]])
-        for circuit, start, end in zip(range(first, first + len(starts)), starts, counts.ends, strict=True):
-            self.shots[circuit] += int(counts.counts[start:end].sum())
-            masks = self._masks_of(int(self._measurement.settings[circuit]), counts.outcomes.shape[1])
-            for row in range(start, end, _ROWS):
-                block = slice(row, min(row + _ROWS, end))
-                self._add_block(circuit, masks, outcomes[block], weights[block])
+        sizes = np.diff(counts.ends, prepend=0)
+        circuits = np.repeat(np.arange(first, first + len(sizes)), sizes)
+        weights = counts.counts.astype(float)
+        np.add.at(self.shots, circuits, counts.counts)
+        outcomes, settings = words(counts.outcomes), self._measurement.settings[circuits]
+        order = np.argsort(settings, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(settings[order])) + 1):
+            masks = self._masks_of(int(settings[rows[0]]), counts.outcomes.shape[1])
+            step = max(_ROWS, _CELLS // max(1, len(masks.signs)))
+            for start in range(0, len(rows), step):
+                block = rows[start : start + step]
+                self._add_block(masks, circuits[block], outcomes[block], weights[block])
 
     def finish(self) -> tuple[_Floats, _Floats]:
         """Return expectation values and standard errors, each of the shape of the result.
@@ -75,24 +79,27 @@ class Tally:
                 self._contribute(circuits, evs, errors)
         return evs.reshape(shape), (np.sqrt(errors) if self._covariance else errors).reshape(shape)
 
-    def _add_block(self, circuit: int, masks: Masks, outcomes: Words, weights: _Floats) -> None:
-        start = self._starts[circuit]
+    def _add_block(self, masks: Masks, circuits: _Integers, outcomes: Words, weights: _Floats) -> None:
+        """Add outcomes of one setting, those of a circuit in a row."""
+        edges = np.flatnonzero(np.diff(circuits, prepend=-1))
+        distinct = circuits[edges]
         totals: _Floats | None = None
         for terms in _blocks(len(masks.signs), len(outcomes)):
             values = masks.values(outcomes, terms)
-            place = slice(start + terms.start, start + terms.stop)
-            self._sums[place] += weights @ values
+            places = self._starts[distinct, None] + np.arange(terms.start, terms.stop)
+            self._sums[places] += np.add.reduceat(weights[:, None] * values, edges)
             if self._has_projectors:
-                self._squares[place] += weights @ np.abs(values)  # values are -1, 0 or 1
+                self._squares[places] += np.add.reduceat(weights[:, None] * np.abs(values), edges)  # -1, 0 or 1
             if self._covariance:
-                part = values @ self._matrix(circuit, terms)
+                part = values @ self._matrix(int(circuits[0]), terms)
                 totals = part if totals is None else totals + part
         if totals is not None:
-            moments = np.stack([weights @ totals, weights @ totals**2])
-            self._moments[circuit] = self._moments.get(circuit, 0.0) + moments
+            moments = np.add.reduceat(weights[:, None, None] * np.stack([totals, totals**2], axis=1), edges)
+            for circuit, moment in zip(distinct.tolist(), moments, strict=True):
+                self._moments[circuit] = self._moments.get(circuit, 0.0) + moment
 
     def _matrix(self, circuit: int, terms: slice) -> _Floats:
-        """Return what some terms of a setting count in its observables; shape (terms, observables)."""
+        """Return what some terms of a circuit's setting count in its observables; shape (terms, observables)."""
         positions, observables, coefficients = self._measurement.weights(int(self._measurement.settings[circuit]))
         distinct, columns = np.unique(observables, return_inverse=True)
         chosen = (positions >= terms.start) & (positions < terms.stop)

@@ -1,8 +1,8 @@
 """Terms of observables as bit masks: one row per term, bit ``k`` of a row for qubit ``k``, least significant bit first.
 
 A term is a product of one-qubit operators. Qiskit's ``SparseObservable`` writes each as four bits, and so does this
-module, as four planes of bits: ``Z`` and ``X`` are Pauli matrices, ``Y`` is both; a projector onto an eigenstate of one of
-them has the bit ``plus`` (``0 + r``) or ``minus`` (``1 - l``) besides.
+module, as four planes of bits: ``Z`` and ``X`` are Pauli matrices, ``Y`` is both; a projector onto an eigenstate of one
+of them has the bit ``plus`` (``0 + r``) or ``minus`` (``1 - l``) besides.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From observables to the circuits that measure them, in the order of Qiskit's ``BackendEstimatorV2``.
 
-For each row of the parameter values, in C order: the terms of all observables that meet this row, sorted by their labels,
-in qubit-wise commuting groups; one circuit per group. Rows that meet the same observables are planned once.
+For each row of the parameter values, in C order: the terms of all observables that meet this row, sorted by their
+labels, in qubit-wise commuting groups; one circuit per group. Rows that meet the same observables are planned once.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class Table:
     shape: tuple[int, ...]
     #: Distinct terms; shape (terms, 4, bytes).
     terms: NDArray[np.uint8]
-    #: Distinct bases, planes Z and X, in the order of their labels; shape (bases, 2, bytes). And the basis of each term.
+    #: Distinct bases, planes Z and X, in the order of their labels; shape (bases, 2, bytes). The basis of each term.
     bases: NDArray[np.uint8]
     basis_of: Integers
     #: Terms and coefficients of the observables, one observable after the other, and where each one's end.

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from benchmarks.measure import Figure
 
-_ALL = ("imports", "round_trip", "overhead", "two_workers")
+_ALL = ("imports", "round_trip", "overhead", "estimator", "two_workers")
 
 
 def main(names: Sequence[str]) -> int:

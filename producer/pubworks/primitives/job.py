@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qiskit.primitives import BasePrimitiveJob, PrimitiveResult, PubResult
@@ -16,6 +16,8 @@ from pubworks.errors import JobCancelled, JobFailed, JobTimeout
 from pubworks.states import JobState
 
 if TYPE_CHECKING:
+    from qiskit.primitives.containers.observables_array import ObservablesArrayLike
+
     from pubworks.store.records import JobRecord, Progress
     from pubworks.store.store import Store
 
@@ -157,6 +159,20 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
             if state.is_final:
                 self._raise_unless_done(state)
                 return
+
+    def reestimate(self, observables: Sequence[ObservablesArrayLike]) -> PrimitiveResult[PubResult]:
+        """Return expectation values of other observables from the counts of this job; nothing is run.
+
+        Args:
+            observables: For each PUB of the job, as in ``Estimator.run``; the bases that were measured must cover them.
+
+        Raises:
+            NotMeasured: They do not; the message names the terms. Or counts are missing.
+            ValueError: The observables do not fit the PUBs.
+        """
+        from pubworks.primitives.again import reestimate
+
+        return reestimate(self._store, self._job_id, observables)
 
     def provider_jobs(self) -> list[dict[str, Any]]:
         """Return every run of the job's batches: provider id, state, error, worker and times (seconds since 1970)."""

@@ -1,0 +1,120 @@
+"""Wrong input raises what Qiskit's own Estimator raises, and nothing is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from qiskit.exceptions import QiskitError
+from qiskit.primitives import BackendEstimatorV2
+from qiskit.quantum_info import SparsePauliOp
+from qiskit_aer import AerSimulator
+
+from pubworks.client import Client, Estimator
+from pubworks.errors import NotMeasured, SubmissionError
+from pubworks.testing.backends import WrappedBackend
+
+AER = AerSimulator()
+PLAIN = QuantumCircuit(2)
+TURN = QuantumCircuit(2)
+TURN.rx(Parameter("angle"), 0)
+
+
+@pytest.mark.parametrize(
+    ("pub", "precision"),
+    [
+        ((PLAIN, "ZZZ"), None),
+        ((PLAIN, "Z"), None),
+        ((PLAIN, ["ZZ", "ZZZ"]), None),
+        ((PLAIN, "ZZ"), 0),
+        ((PLAIN, "ZZ"), -0.1),
+        ((PLAIN, "ZZ"), float("nan")),
+        ((PLAIN, "ZZ", None, -1), None),
+        ((PLAIN, "ZZ", None, 0), None),
+        ((PLAIN, "ZZ", None, "fine"), None),
+        ((PLAIN, "ZZ"), "fine"),
+        ((TURN, ["ZZ", "XX"], [[1], [2], [3]]), None),
+        ((TURN, "ZZ"), None),
+        ((TURN, "ZZ", [[1, 2]]), None),
+        ((PLAIN, "ZZ", [1]), None),
+        ((PLAIN, SparsePauliOp(["ZZ"], [1j])), None),
+        ((PLAIN, {"ZZ": 1j}), None),
+        ((PLAIN, SparsePauliOp(["ZZ"], [0.0])), None),
+        ((PLAIN, "AB"), None),
+        ((PLAIN, 3), None),
+        ((PLAIN, {5: 1.0}), None),
+        (PLAIN, None),
+        ((PLAIN,), None),
+        (("ZZ", "ZZ"), None),
+    ],
+)
+def test_same_type_of_error(client: Client, pub: Any, precision: Any) -> None:
+    with pytest.raises(Exception) as theirs:  # noqa: PT011
+        BackendEstimatorV2(backend=AER).run([pub], precision=precision).result()
+    before = client.jobs(limit=1)
+    with pytest.raises(theirs.type):
+        Estimator(AER, client=client).run([pub], precision=precision)
+    assert client.jobs(limit=1) == before
+
+
+@pytest.mark.parametrize("precision", [float("inf"), 1e-6, 1e-200])
+def test_shots_that_no_run_can_have(client: Client, precision: float) -> None:
+    with pytest.raises(ValueError, match=r"precision|shots"):
+        Estimator(AER, client=client).run([(PLAIN, "ZZ")], precision=precision)
+    assert client.jobs(status="QUEUED") == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"run_options": {"shots": 3}}, TypeError),
+        ({"run_options": {"meas_level": 1}}, QiskitError),
+        ({"run_options": {"method": object()}}, SubmissionError),
+        ({"stds": "wrong"}, ValueError),
+        ({"unknown": 1}, TypeError),
+    ],
+)
+def test_options(client: Client, options: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        Estimator(AER, options=options, client=client).run([(PLAIN, "ZZ")])
+
+
+def test_run_options_reach_the_backend_and_memory_is_not_asked_for(client: Client) -> None:
+    backend = WrappedBackend(AER)
+    estimator = Estimator(backend=backend, options={"run_options": {"method": "statevector"}}, client=client)
+    estimator.run([(PLAIN, "ZZ")], precision=0.1).result(60)
+    assert backend.calls[0].options == {"shots": 100, "method": "statevector"}
+
+
+def test_shots_above_the_maximum_are_split_and_merged(tmp_path: Any) -> None:
+    entry = {"factory": "qiskit_aer:AerSimulator", "max_shots": 300, "max_circuits": 2}
+    with Client(data_dir=tmp_path, backends={"small": entry}) as client:
+        estimator = Estimator("small", options={"seed_simulator": 5, "stds": "covariance"}, client=client)
+        job = estimator.run([(TURN, [["ZZ"], ["IX"]], [0.3, 0.4], 1 / 32), (PLAIN, "ZZ", None, 0.1)])
+        first, second = job.result(60)
+        assert job.progress().num_batches == 4 * 2 + 1
+    assert first.metadata["shots"] == 1024
+    np.testing.assert_allclose(first.data.evs, [np.cos([0.3, 0.4]), [0, 0]], atol=5 / 32)
+    assert (second.data.evs, second.metadata["shots"]) == (1.0, 100)
+
+
+def test_other_observables_from_stored_counts(client: Client) -> None:
+    estimator = Estimator(AER, options={"seed_simulator": 5}, client=client)
+    job = estimator.run([(TURN, ["ZZ", "XX"], [[0.3], [0.4]]), (PLAIN, "ZI")], precision=0.1)
+    done = job.result(60)
+    batches = job.progress().num_batches
+    again = client.job(job.job_id()).reestimate([["ZZ", "XX"], "ZI"])
+    for mine, first in zip(again, done, strict=True):
+        assert mine.metadata == first.metadata
+        np.testing.assert_array_equal([mine.data.evs, mine.data.stds], [first.data.evs, first.data.stds])
+    other = job.reestimate([["IZ", "IX"], {"II": 2.0, "0I": 1.0}])
+    np.testing.assert_allclose(other[0].data.evs, [np.cos(0.3), 0], atol=0.4)
+    assert other[1].data.evs == 3.0
+    assert job.progress().num_batches == batches
+    with pytest.raises(NotMeasured, match="PUB 0 .* covers YY"):
+        job.reestimate([["YY", "ZZ"], "ZI"])
+    with pytest.raises(ValueError, match="2 PUBs"):
+        job.reestimate(["ZZ"])

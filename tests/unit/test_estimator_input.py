@@ -38,7 +38,6 @@ TURN.rx(Parameter("angle"), 0)
         ((PLAIN, "ZZ"), "fine"),
         ((TURN, ["ZZ", "XX"], [[1], [2], [3]]), None),
         ((TURN, "ZZ"), None),
-        ((TURN, "ZZ", [[1, 2]]), None),
         ((PLAIN, "ZZ", [1]), None),
         ((PLAIN, SparsePauliOp(["ZZ"], [1j])), None),
         ((PLAIN, {"ZZ": 1j}), None),

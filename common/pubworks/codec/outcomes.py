@@ -197,7 +197,7 @@ def _pack_hex(keys: list[str], width: int) -> NDArray[np.uint8]:
     if digits.max() > 15:
         raise ValueError("a key has other characters than hexadecimal digits")
     over = digits.shape[1] - 2 * num_bytes(width)
-    packed: NDArray[np.uint8] = (digits[:, over::2] << 4) | digits[:, over + 1 :: 2]
+    packed = ((digits[:, over::2] << 4) | digits[:, over + 1 :: 2]).astype(np.uint8, copy=False)
     if digits[:, :over].any() or (width % 8 and (packed[:, 0] >> width % 8).any()):
         raise ValueError(f"a key has more than {width} bits")
     return packed

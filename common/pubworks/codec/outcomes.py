@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, repeat
 from operator import index
 from typing import Any
 
@@ -104,7 +104,7 @@ def read_outcomes(data: Sequence[Any], *, num_clbits: int, shots: int, measures:
         return Memory(np.stack([_read_memory(memory, num_clbits, shots) for memory in memories]))
     counts: list[Any] = [getattr(item, "counts", None) for item in data]
     if all(counts):
-        return _join_counts([_read_all_counts(item, num_clbits, shots) for item in counts])
+        return _join_counts([_read_counts(item, num_clbits, shots) for item in counts])
     if not measures:
         return Memory(np.zeros((len(data), shots, num_bytes(num_clbits)), dtype=np.uint8))
     raise ProviderError(
@@ -126,23 +126,48 @@ def read_counts(data: Sequence[Any], *, widths: Sequence[int], shots: int) -> Co
     Raises:
         ProviderError: There are neither counts nor memory, they have another width, or there are too many or no shots.
     """
-    size = num_bytes(max(widths))
-    parts = [_counts_of(item, width, shots) for item, width in zip(data, widths, strict=True)]
-    return _join_counts([(np.pad(keys, [(0, 0), (size - keys.shape[1], 0)]), counts) for keys, counts in parts])
+    tables = [_counts_or_memory(item) for item in data]
+    lengths = np.array([len(table) for table in tables])
+    ends = np.cumsum(lengths)
+    counts = _whole_numbers(chain.from_iterable(table.values() for table in tables), int(ends[-1]))
+    received = np.add.reduceat(counts, ends - lengths)
+    if received.min() == 0 or received.max() > shots:
+        raise ProviderError(f"The backend returned {received.min()} to {received.max()} shots of {shots}.")
+    outcomes = np.zeros((len(counts), num_bytes(max(widths))), dtype=np.uint8)
+    for width in sorted(set(widths)):
+        _place(outcomes, tables, np.array(widths) == width, ends, width)
+    return Counts(outcomes, counts, ends)
 
 
-def _counts_of(item: Any, width: int, shots: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _place(
+    outcomes: NDArray[np.uint8],
+    tables: Sequence[Mapping[Any, Any]],
+    chosen: NDArray[np.bool_],
+    ends: NDArray[np.int64],
+    width: int,
+) -> None:
+    """Write the outcomes of circuits of one width where they belong, several circuits at a time."""
+    circuits = np.flatnonzero(chosen).tolist()
+    step = max(1, _KEY_BYTES // (num_bytes(width) * max(len(tables[circuit]) for circuit in circuits) or 1))
+    for start in range(0, len(circuits), step):
+        block = circuits[start : start + step]
+        rows = np.concatenate([np.arange(ends[circuit] - len(tables[circuit]), ends[circuit]) for circuit in block])
+        keys = parse_outcomes(chain.from_iterable(tables[circuit] for circuit in block), width)
+        outcomes[rows, outcomes.shape[1] - keys.shape[1] :] = keys
+
+
+#: Bytes of packed outcomes that are read at once; as text they are some times larger.
+_KEY_BYTES = 1 << 20
+
+
+def _counts_or_memory(item: Any) -> Mapping[Any, Any]:
     counts, memory = getattr(item, "counts", None), getattr(item, "memory", None)
     if not counts and (memory is None or not len(memory)):
         raise ProviderError(
             "The backend returned neither counts nor memory for a circuit that measures. "
             "Run the circuit on it by hand and look at result().data()."
         )
-    outcomes, numbers = _read_counts(counts or Counter(memory), width)
-    got = int(numbers.sum())
-    if not 0 < got <= shots:
-        raise ProviderError(f"The backend returned {got} shots where {shots} were asked for.")
-    return outcomes, numbers
+    return counts or Counter(memory)
 
 
 def num_bytes(num_bits: int) -> int:
@@ -244,20 +269,20 @@ def _read_memory(memory: Sequence[str], width: int, shots: int) -> NDArray[np.ui
     return parse_outcomes(memory, width)
 
 
-def _read_all_counts(counts: Mapping[Any, Any], width: int, shots: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    outcomes, numbers = _read_counts(counts, width)
+def _read_counts(counts: Mapping[Any, Any], width: int, shots: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    numbers = _whole_numbers(counts.values(), len(counts))
     _check_shots(int(numbers.sum()), shots)
-    return outcomes, numbers
+    return parse_outcomes(counts, width), numbers
 
 
-def _read_counts(counts: Mapping[Any, Any], width: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _whole_numbers(counts: Iterable[Any], length: int) -> NDArray[np.int64]:
     try:
-        values = np.fromiter(counts.values(), dtype=float, count=len(counts))
+        values = np.fromiter(counts, dtype=float, count=length)
     except (ValueError, TypeError) as error:
         raise ProviderError(f"The backend returned counts that are not numbers: {error}.") from error
     if not np.all((values >= 0) & (values == np.round(values))):
         raise ProviderError("The backend returned probabilities instead of counts; they are not samples.")
-    return parse_outcomes(counts, width), values.astype(np.int64)
+    return values.astype(np.int64)
 
 
 def _check_shots(got: int, asked: int) -> None:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from qiskit.primitives import BaseEstimatorV2
 from qiskit.primitives.containers.estimator_pub import EstimatorPub, EstimatorPubLike
 
-from pubworks.primitives.estimator_draft import draft_estimator_job
-
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
@@ -81,6 +79,8 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]
             ValueError: As Qiskit's own Estimator, for wrong values; as ``SubmissionError`` for what the backend cannot
                 run.
         """
+        from pubworks.primitives.estimator_draft import draft_estimator_job
+
         options = self._options
         wanted = options.default_precision if precision is None else precision
         coerced = [EstimatorPub.coerce(pub, wanted) for pub in pubs]

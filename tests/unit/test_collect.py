@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pubworks.codec.outcomes import Counts, Kerneled, Memory, num_bytes
-from pubworks.codec.results import Field, decode_sampler, encode
+from pubworks.codec.results import Field, decode, encode
 from pubworks.collector import collect as collector
 from pubworks.collector.collect import SHOT_ORDER_LOST, Part, merge, merge_alone, read_chunks
 from pubworks.store.records import StoredChunk, StoredPub
@@ -90,7 +90,7 @@ def test_the_cut_does_not_show(pub: StoredPub, seed: int, data: st.DataObject) -
 @given(pubs(), st.integers(0, 99))
 def test_a_register_holds_its_own_bits(pub: StoredPub, seed: int) -> None:
     bits = joint_bits(pub, seed)
-    found = decode_sampler(merge_alone(pub, Memory(pack(bits)))).data
+    found = decode(merge_alone(pub, Memory(pack(bits)))).data
     assert list(found) == [name for name, _ in pub.readout["registers"]]
     for name, places in pub.readout["registers"]:
         expected = pack(bits[..., places]).reshape(*pub.shape, pub.shots, num_bytes(len(places)))
@@ -117,7 +117,7 @@ def test_counts_keep_every_outcome_and_lose_the_order(pub: StoredPub, seed: int,
     parts = [part(c, s, as_counts(packed[c, s])) for c, s in cut(data, pub)]
     stored = merge(pub, parts)
     assert merge(pub, parts[::-1]) == stored
-    result = decode_sampler(stored)
+    result = decode(stored)
     assert result.metadata["shot_order"] == SHOT_ORDER_LOST
     found = result.data["all"].array.reshape(packed.shape)
     for piece in parts:  # each run keeps its own place, so that registers stay correlated and parts apart
@@ -138,7 +138,7 @@ def test_memory_and_counts_of_one_pub_mix(pub: StoredPub, seed: int, data: st.Da
         part(c, s, as_counts(packed[c, s]) if data.draw(st.booleans()) else Memory(packed[c, s]))
         for c, s in cut(data, pub)
     ]
-    result = decode_sampler(merge(pub, parts))
+    result = decode(merge(pub, parts))
     assert ("shot_order" in result.metadata) == any(isinstance(piece.outcomes, Counts) for piece in parts)
 
 
@@ -150,7 +150,7 @@ def test_level_one_in_any_cut(shape: tuple[int, ...], data: st.DataObject) -> No
     whole = merge_alone(pub, Kerneled(values))
     parts = [part(c, s, Kerneled(values[c, s])) for c, s in cut(data, pub)]
     assert merge(pub, parts) == whole
-    found = decode_sampler(whole).data
+    found = decode(whole).data
     for name in ("a", "b"):
         assert np.array_equal(found[name], values.reshape(*shape, pub.shots, 2))
 
@@ -161,7 +161,7 @@ def test_level_one_averages_are_weighted_by_shots(shape: tuple[int, ...], data: 
     pub = level_one_pub(shape)
     values = np.random.default_rng(3).normal(size=(pub.size, pub.shots, 2)) + 1j
     parts = [part(c, s, Kerneled(values[c, s].mean(axis=1))) for c, s in cut(data, pub)]
-    found = decode_sampler(merge(pub, parts)).data["a"]
+    found = decode(merge(pub, parts)).data["a"]
     assert found.shape == (*shape, 2)
     assert np.allclose(found, values.mean(axis=1).reshape(*shape, 2))
     assert merge(pub, parts[::-1]) == merge(pub, parts)
@@ -189,7 +189,7 @@ def test_a_result_comes_back(shape: tuple[int, ...], widths: dict[str, int]) -> 
     values = np.arange(int(np.prod(shape))).reshape(shape) * 1j
     fields = [Field(name, bits[name], width) for name, width in widths.items()] + [Field("evs", values)]
     metadata = {"shots": 5, "circuit_metadata": {"a": [1, None]}}
-    result = decode_sampler(encode(shape, fields, metadata))
+    result = decode(encode(shape, fields, metadata))
     assert result.metadata == metadata
     assert result.data.shape == shape
     assert list(result.data) == [*widths, "evs"]

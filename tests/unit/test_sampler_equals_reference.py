@@ -113,6 +113,10 @@ def circuits(draw: st.DrawFn, *, aliases: bool = True, scattered: bool = False) 
         circuit.ry(parameter, draw(st.integers(0, circuit.num_qubits - 1)))
     for _ in range(draw(st.integers(0, 8))):
         _gate(draw, circuit, parameters)
+    if draw(st.booleans()):  # each bit has its say, and no two the same
+        for bit in range(circuit.num_clbits):
+            circuit.h(bit % circuit.num_qubits)
+            circuit.measure(bit % circuit.num_qubits, bit)
     return circuit
 
 

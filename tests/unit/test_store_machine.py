@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 from sqlalchemy import select, update
 
 from pubworks.states import LEASED, BatchState, JobState, RunState
@@ -52,6 +52,7 @@ class Workers(RuleBasedStateMachine):
         self.fences: dict[str, int] = {}
         self.final: dict[str, tuple[Any, ...]] = {}
         self.chunks: dict[tuple[str, int], bytes] = {}
+        self.called: set[str] = set()
         self.submitted = 0
         self.stored = 0
 
@@ -77,29 +78,33 @@ class Workers(RuleBasedStateMachine):
                 JobDraft(job_id, None, "sampler", "aer", {}, {"h": b""}, (made,) * pubs, drafts),
             )
 
+    @initialize()
+    def start(self) -> None:
+        self.submit(pubs=2, parts=1, shots=1)
+
     @rule(target=claims, owner=st.sampled_from(OWNERS))
-    def claim(self, owner: str) -> Claim | None:
+    def claim(self, owner: str) -> Any:
         """Take a batch; what was claimed stays in the hands of a worker, however old it gets."""
         with self.store.write() as connection:
-            return batches.claim(connection, "aer", owner, 60)
+            claim = batches.claim(connection, "aer", owner, 60)
+        return multiple(claim) if claim else multiple()
 
     @rule(held=claims)
-    def begin_call(self, held: Claim | None) -> None:
-        if held:
-            with self.store.write() as connection:
-                batches.begin_call(connection, held)
+    def begin_call(self, held: Claim) -> None:
+        with self.store.write() as connection:
+            begun = batches.begin_call(connection, held)
+        assert not (begun and held.batch_id in self.called), "it would be paid twice"
+        if begun:
+            self.called.add(held.batch_id)
 
     @rule(held=claims)
-    def accept(self, held: Claim | None) -> None:
-        if held:
-            with self.store.write() as connection:
-                batches.accept(connection, held, f"provider-{held.batch_id}-{held.fence}")
+    def accept(self, held: Claim) -> None:
+        with self.store.write() as connection:
+            batches.accept(connection, held, f"provider-{held.batch_id}-{held.fence}")
 
     @rule(held=claims, alone=st.booleans())
-    def complete(self, held: Claim | None, alone: bool) -> None:
+    def complete(self, held: Claim, alone: bool) -> None:
         """Store a result, in time or late, once or again."""
-        if not held:
-            return
         self.stored += 1
         (piece,) = held.slices
         with self.store.write() as connection:
@@ -108,16 +113,14 @@ class Workers(RuleBasedStateMachine):
             batches.complete(connection, held, [str(self.stored).encode()], merged, "p")
 
     @rule(held=claims)
-    def fail(self, held: Claim | None) -> None:
-        if held:
-            with self.store.write() as connection:
-                batches.fail(connection, held, "broken")
+    def fail(self, held: Claim) -> None:
+        with self.store.write() as connection:
+            batches.fail(connection, held, "broken")
 
     @rule(held=consumes(claims))
-    def crash(self, held: Claim | None) -> None:
+    def crash(self, held: Claim) -> None:
         """A worker forgets what it held; its lease ends."""
-        if held:
-            self._end_leases(batch_table.c.id == held.batch_id, batch_table.c.fence == held.fence)
+        self._end_leases(batch_table.c.id == held.batch_id, batch_table.c.fence == held.fence)
 
     @rule(owner=st.sampled_from(OWNERS))
     def fall_silent(self, owner: str) -> None:
@@ -236,4 +239,4 @@ class Workers(RuleBasedStateMachine):
 
 
 TestWorkers = Workers.TestCase
-TestWorkers.settings = settings(max_examples=25, stateful_step_count=35)
+TestWorkers.settings = settings(max_examples=40, stateful_step_count=40)

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 from sqlalchemy import select, update
@@ -25,6 +25,15 @@ from pubworks.store.tables import provider_jobs as run_table
 from pubworks.store.tables import pubs as pub_table
 
 OWNERS = ("a/1", "a/2", "b/1")
+#: What a worker does with a claim before something else happens.
+WAYS: tuple[tuple[str, ...], ...] = (
+    (),
+    ("complete",),
+    ("fail",),
+    ("begin_call",),
+    ("begin_call", "accept"),
+    ("begin_call", "accept", "complete"),
+)
 READOUT = {"num_clbits": 1, "measures": True, "registers": [["c", [0]]]}
 
 
@@ -60,7 +69,7 @@ class Workers(RuleBasedStateMachine):
         self.store.close()
         self.folder.cleanup()
 
-    @rule(pubs=st.integers(0, 2), parts=st.integers(1, 2), shots=st.integers(1, 2))
+    @rule(pubs=st.sampled_from([0, 1, 2, 2]), parts=st.integers(1, 2), shots=st.integers(1, 2))
     def submit(self, pubs: int, parts: int, shots: int) -> None:
         """Store a job whose PUBs are cut into batches by circuits and by shots."""
         job_id = f"j{self.submitted}"
@@ -81,13 +90,18 @@ class Workers(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.submit(pubs=2, parts=1, shots=1)
+        self.submit(pubs=1, parts=2, shots=2)
 
-    @rule(target=claims, owner=st.sampled_from(OWNERS))
-    def claim(self, owner: str) -> Any:
-        """Take a batch; what was claimed stays in the hands of a worker, however old it gets."""
+    @rule(target=claims, owner=st.sampled_from(OWNERS), way=st.sampled_from(WAYS))
+    def claim(self, owner: str, way: tuple[str, ...]) -> Any:
+        """Take a batch and go some way; what was claimed stays in a worker's hands, however old it gets."""
         with self.store.write() as connection:
             claim = batches.claim(connection, "aer", owner, 60)
-        return multiple(claim) if claim else multiple()
+        if claim is None:
+            return multiple()
+        for step in way:
+            getattr(self, step)(claim)
+        return claim
 
     @rule(held=claims)
     def begin_call(self, held: Claim) -> None:
@@ -103,7 +117,7 @@ class Workers(RuleBasedStateMachine):
             batches.accept(connection, held, f"provider-{held.batch_id}-{held.fence}")
 
     @rule(held=claims, alone=st.booleans())
-    def complete(self, held: Claim, alone: bool) -> None:
+    def complete(self, held: Claim, alone: bool = False) -> None:
         """Store a result, in time or late, once or again."""
         self.stored += 1
         (piece,) = held.slices
@@ -132,7 +146,7 @@ class Workers(RuleBasedStateMachine):
         with self.store.write() as connection:
             batches.expire(connection, "stopped", owner=owner)
 
-    @rule(job=st.integers(0, 3))
+    @rule(job=st.integers(0, 9))
     def cancel(self, job: int) -> None:
         with self.store.write() as connection:
             jobs.cancel(connection, f"j{job}")
@@ -239,4 +253,8 @@ class Workers(RuleBasedStateMachine):
 
 
 TestWorkers = Workers.TestCase
-TestWorkers.settings = settings(max_examples=40, stateful_step_count=40)
+TestWorkers.settings = settings(
+    max_examples=40,
+    stateful_step_count=40,
+    phases=(Phase.explicit, Phase.generate),  # shrinking takes minutes
+)

@@ -254,7 +254,7 @@ class Workers(RuleBasedStateMachine):
 
 TestWorkers = Workers.TestCase
 TestWorkers.settings = settings(
-    max_examples=40,
+    max_examples=25,
     stateful_step_count=40,
     phases=(Phase.explicit, Phase.generate),  # shrinking takes minutes
 )

@@ -53,6 +53,11 @@ class Measurement:
         return len(self.settings)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return sum(getattr(self, name).nbytes for name in _ARRAYS)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the result."""
         return np.broadcast_shapes(self.parameters_shape, self.observables_shape)
@@ -87,7 +92,7 @@ _PLAIN = ("num_qubits", "first_clbit", "parameters_shape", "observables_shape", 
 _ARRAYS = tuple(name for name in Measurement.__dataclass_fields__ if name not in _PLAIN)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)  # more would hold the memory of jobs that ended long ago
 def from_bytes(data: bytes) -> Measurement:
     """Return what :meth:`Measurement.to_bytes` gave."""
     header, arrays = unpack_arrays(data)

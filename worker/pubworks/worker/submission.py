@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 from qiskit import QuantumCircuit
 
 from pubworks.backends.adapter import Adapter
 from pubworks.codec import circuits as circuit_codec
-from pubworks.codec.arrays import unpack
 from pubworks.codec.outcomes import Outcomes, read_counts, read_outcomes
-from pubworks.estimation.measurement import from_bytes
 from pubworks.store import jobs
-from pubworks.store.records import Claim, Slice, StoredPub
+from pubworks.store.records import Claim, Slice
 from pubworks.store.store import Store
+from pubworks.worker.inputs import LoadedPub, cache_of
 from pubworks.worker.measuring import measured
 
 
@@ -26,13 +24,13 @@ class Work:
     """A claimed batch, ready for ``backend.run``."""
 
     claim: Claim
-    pubs: dict[int, StoredPub]
+    pubs: dict[int, LoadedPub]
     templates: dict[str, QuantumCircuit]
 
     @property
     def wants_memory(self) -> bool:
         """Whether some PUB is made of single shots; expectation values are made of counts."""
-        return any(pub.measurement is None for pub in self.pubs.values())
+        return any(pub.plan is None for pub in self.pubs.values())
 
     def circuits(self, adapter: Adapter) -> list[QuantumCircuit]:
         """Return the bound circuits of all slices, in order, as the backend is to run them."""
@@ -61,20 +59,17 @@ class Work:
     def _bind(self, piece: Slice, adapter: Adapter) -> list[QuantumCircuit]:
         pub = self.pubs[piece.pub]
         template = self.templates[pub.circuit]
-        if pub.measurement is not None:
-            values = None if pub.parameter_values is None else _values(pub.parameter_values)
-            return measured(template, values, from_bytes(pub.measurement), piece, adapter)
-        if pub.parameter_values is None:
+        if pub.plan is not None:
+            return measured(template, pub.values, pub.plan, piece, adapter)
+        if pub.values is None:
             return [template] * piece.num_circuits
-        values = _values(pub.parameter_values)[piece.first : piece.end]
-        return [template.assign_parameters(row) for row in values]
+        return [template.assign_parameters(row) for row in pub.values[piece.first : piece.end]]
 
     def _read_slice(self, piece: Slice, data: list[Any]) -> Outcomes:
         pub = self.pubs[piece.pub]
         readout = pub.readout
-        if pub.measurement is not None:
-            measurement = from_bytes(pub.measurement)
-            widths = readout["num_clbits"] + measurement.widths[measurement.settings[piece.first : piece.end]]
+        if pub.plan is not None:
+            widths = readout["num_clbits"] + pub.plan.widths[pub.plan.settings[piece.first : piece.end]]
             return read_counts(data, widths=widths.tolist(), shots=self.claim.shots)
         return read_outcomes(
             data,
@@ -88,8 +83,8 @@ class Work:
 def prepare(store: Store, claim: Claim) -> Work:
     """Load what a claimed batch needs."""
     positions = sorted({piece.pub for piece in claim.slices})
+    pubs = cache_of(store).get(store, claim.job_id, positions)
     with store.read() as connection:
-        pubs = jobs.load_pubs(connection, claim.job_id, positions)
         qpy = jobs.load_circuits(connection, sorted({pub.circuit for pub in pubs.values()}))
     templates = {key: _decode(data) for key, data in qpy.items()}
     return Work(claim, pubs, templates)
@@ -98,8 +93,3 @@ def prepare(store: Store, claim: Claim) -> Work:
 @lru_cache(maxsize=64)
 def _decode(qpy: bytes) -> QuantumCircuit:
     return circuit_codec.decode(qpy)
-
-
-@lru_cache(maxsize=8)
-def _values(data: bytes) -> np.ndarray:
-    return unpack(data)[1][0]

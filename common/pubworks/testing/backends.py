@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -176,6 +176,32 @@ class MemoryBackend(WrappedBackend):
         for experiment, circuit in zip(result.results, circuits, strict=True):
             memory = [write_key(key, circuit, self.keys) for key in _outcomes(experiment)]
             experiment.data = ExperimentResultData(memory=memory)
+        return result
+
+
+class LossyBackend(WrappedBackend):
+    """Loses shots without a word: each circuit has fewer than were asked for.
+
+    Args:
+        inner: The backend that computes.
+        keep: The part of its shots that a circuit keeps, in turn; at least one shot.
+        max_circuits: Most circuits in one run.
+    """
+
+    def __init__(self, inner: BackendV2, *, keep: Sequence[float] = (0.5,), max_circuits: int | None = None) -> None:
+        super().__init__(inner, max_circuits=max_circuits, name="lossy")
+        self._keep = cycle(keep)
+        #: The counts of each circuit that was run, in order.
+        self.given: list[dict[int, int]] = []
+
+    def change(self, result: Result, circuits: Sequence[QuantumCircuit]) -> Result:  # noqa: ARG002
+        """Return the result with the counts of some of the shots, whichever they are."""
+        random = np.random.default_rng(len(self.given))
+        for experiment, keep in zip(result.results, self._keep, strict=False):
+            shots = random.permutation(np.array(_outcomes(experiment), dtype=object))
+            counts = Counter(shots[: max(1, int(keep * len(shots)))].tolist())
+            self.given.append(dict(counts))
+            experiment.data = ExperimentResultData(counts={hex(key): count for key, count in counts.items()})
         return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qiskit.primitives import BitArray
 
+from pubworks.cli import render
 from pubworks.codec.results import decode
 from pubworks.errors import ConfigError
 
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     from pubworks.cli.session import Session
     from pubworks.store.records import JobRecord
 
-#: Outcomes that a row of the table names, and rows that it has at most.
+#: Outcomes or values that a row of the table names, and rows that it has at most.
 _TOP = 4
 MAX_ROWS = 40
+
+_ESTIMATOR = "estimator"
 
 
 @dataclass(frozen=True)
@@ -47,16 +51,52 @@ def load(session: Session, job_id: str) -> Outcome:
     return Outcome(record, {pub: decode(data) for pub, data in stored.items()}, missing)
 
 
+def columns(outcome: Outcome) -> tuple[str, ...]:
+    """Return the heads of the table's columns."""
+    if outcome.record.primitive == _ESTIMATOR:
+        return ("PUB", "SHAPE", "SHOTS", "VALUES")
+    return ("PUB", "INDEX", "REGISTER", "SHOTS", "COUNTS")
+
+
 def rows(outcome: Outcome) -> Iterator[tuple[Any, ...]]:
-    """Yield (PUB, index, register, shots, top counts) of each circuit and register."""
+    """Yield the rows of the table: one for each PUB of an Estimator, for each circuit and register of a Sampler."""
+    of_pub = _values if outcome.record.primitive == _ESTIMATOR else _counts
     for pub, result in outcome.results.items():
-        for register, data in result.data.items():
-            if not isinstance(data, BitArray):
-                yield (pub, "all", register, None, f"numbers of shape {data.shape}; -o FILE.npz has them")
-                continue
-            for index in np.ndindex(data.shape):
-                place = ",".join(map(str, index)) or "-"
-                yield (pub, place, register, data.num_shots, _top(data.get_counts(index)))
+        for row in of_pub(result):
+            yield (pub, *row)
+
+
+def _values(result: PubResult) -> Iterator[tuple[Any, ...]]:
+    evs, stds = np.ravel(result.data.evs), np.ravel(result.data.stds)
+    first = [_with_error(*pair) for pair in zip(evs[:_TOP].tolist(), stds[:_TOP].tolist(), strict=True)]
+    more = f"  and {len(evs) - _TOP} more" if len(evs) > _TOP else ""
+    shots = result.metadata["shots"]
+    if "fewest_shots" in result.metadata:
+        shots = f"{result.metadata['fewest_shots']} of {shots}"
+    yield ("x".join(map(str, result.data.shape)) or "-", shots, "  ".join(first or ["(none)"]) + more)
+
+
+def _with_error(value: float, error: float) -> str:
+    """Return a value with its error, both with the digits that two digits of the error justify.
+
+    >>> _with_error(0.51234, 0.01567), _with_error(-1234.5, 123.4), _with_error(1.0, 0.0)
+    ('0.512 ± 0.016', '-1234 ± 123', '1 ± 0')
+    """
+    sign = render.plus_minus()
+    if not error > 0:
+        return f"{value:.6g} {sign} {error:g}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} {sign} {error:.{decimals}f}"
+
+
+def _counts(result: PubResult) -> Iterator[tuple[Any, ...]]:
+    for register, data in result.data.items():
+        if not isinstance(data, BitArray):
+            yield ("all", register, None, f"numbers of shape {data.shape}; -o FILE.npz has them")
+            continue
+        for index in np.ndindex(data.shape):
+            place = ",".join(map(str, index)) or "-"
+            yield (place, register, data.num_shots, _top(data.get_counts(index)))
 
 
 def _top(counts: dict[str, int]) -> str:
@@ -68,7 +108,8 @@ def _top(counts: dict[str, int]) -> str:
 def document(outcome: Outcome) -> dict[str, Any]:
     """Return a job's results as JSON values.
 
-    ``counts`` and ``values`` hold one entry for each circuit of the PUB, in C order of its ``shape``.
+    Of a Sampler, ``counts`` holds one entry for each circuit of the PUB, in C order of its ``shape``; of an Estimator,
+    ``evs`` and ``stds`` are numbers, or nested lists of the PUB's ``shape``.
     """
     record = outcome.record
     return {
@@ -76,14 +117,25 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "name": record.name,
         "backend": record.backend,
         "status": str(record.state),
-        "pubs": [_pub_document(pub, result) for pub, result in outcome.results.items()],
+        "pubs": [
+            {
+                "pub": pub,
+                "shape": list(result.data.shape),
+                **(_estimates(result) if record.primitive == _ESTIMATOR else _registers(result)),
+                "metadata": result.metadata,
+            }
+            for pub, result in outcome.results.items()
+        ],
         "missing": [{"pub": pub, "reason": reason} for pub, reason in outcome.missing.items()],
     }
 
 
-def _pub_document(pub: int, result: PubResult) -> dict[str, Any]:
-    registers = [_register(name, data) for name, data in result.data.items()]
-    return {"pub": pub, "shape": list(result.data.shape), "registers": registers, "metadata": result.metadata}
+def _estimates(result: PubResult) -> dict[str, Any]:
+    return {name: np.asarray(data).tolist() for name, data in result.data.items()}
+
+
+def _registers(result: PubResult) -> dict[str, Any]:
+    return {"registers": [_register(name, data) for name, data in result.data.items()]}
 
 
 def _register(name: str, data: Any) -> dict[str, Any]:
@@ -110,9 +162,10 @@ def check_name(path: Path) -> None:
 def write(outcome: Outcome, path: Path) -> None:
     """Write results to a file, whole or not at all.
 
-    A .npz file holds ``info`` (the JSON of :func:`document` without counts, as text) and for each PUB and register
-    ``pub<N>.<register>``: packed samples as in ``BitArray.array``, whose width is ``pub<N>.<register>.num_bits``, or
-    numbers. It is read with ``numpy.load(path, allow_pickle=False)``.
+    A .npz file holds ``info`` (the JSON of :func:`document` without counts and values, as text) and for each PUB and
+    register ``pub<N>.<register>``: packed samples as in ``BitArray.array``, whose width is
+    ``pub<N>.<register>.num_bits``, or numbers; of an Estimator ``pub<N>.evs`` and ``pub<N>.stds``. It is read
+    with ``numpy.load(path, allow_pickle=False)``.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

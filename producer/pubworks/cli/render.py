@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -71,6 +72,15 @@ def emit(document: Any, *, one_line: bool = False) -> None:
     typer.echo(json.dumps(document, indent=2 if sys.stdout.isatty() and not one_line else None))
 
 
+def plus_minus() -> str:
+    """Return the sign between a value and its error, as standard output can show it."""
+    try:
+        "±".encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return "+-"
+    return "±"
+
+
 def show(*renderables: RenderableType) -> None:
     """Write tables and texts to standard output."""
     console = _console(sys.stdout)
@@ -87,6 +97,8 @@ def errors() -> Console:
 def _console(file: Any) -> Console:
     from rich.console import Console
 
+    if isinstance(file, TextIOWrapper):  # a name that the terminal cannot show must not end the command
+        file.reconfigure(errors="replace")
     width = None if file.isatty() else _UNBOUNDED
     return Console(file=file, width=width, markup=False, highlight=False, emoji=False)
 

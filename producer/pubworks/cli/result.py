@@ -33,7 +33,8 @@ def result(
 ) -> None:
     """Show the results of a job.
 
-    The table names the most frequent outcomes of each PUB and register; --json and -o give everything.
+    The table names the most frequent outcomes of each PUB and register, or the first expectation values of each PUB
+    with their standard errors; --json and -o give everything.
     A job that failed in part gives the results there are, with exit code 1.
     """
     with opened() as session:
@@ -82,7 +83,7 @@ def _show_table(outcome: Outcome) -> None:
 
     rows = outcomes.rows(outcome)
     shown = list(islice(rows, outcomes.MAX_ROWS))
-    render.show(render.table(("PUB", "INDEX", "REGISTER", "SHOTS", "COUNTS"), shown))
+    render.show(render.table(outcomes.columns(outcome), shown))
     if left := sum(1 for _ in rows):
         render.say(f"... and {left} more rows; --json or -o FILE gives everything.")
 

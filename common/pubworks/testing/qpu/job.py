@@ -76,6 +76,7 @@ class Job:
             "id": self.id, "tag": request.tag, "circuits": list(request.circuits), "shots": request.shots,
             "seed": request.seed, "memory": request.memory, "payload_bytes": self.payload_bytes,
             "state": self.state, "error": self.error, "delivered_shots": self.delivered_shots,
+            "queue_s": self.queue_s, "run_s": self.run_s,
             "accepted": self.accepted, "started": self.started, "done": self.done, "fetched": self.fetched,
             "cost": self.cost,
         }  # fmt: skip
@@ -90,6 +91,13 @@ class Ledger:
     """All jobs since the last reset, oldest first."""
 
     jobs: dict[str, Job] = field(default_factory=dict)
+    by_tag: dict[str, list[Job]] = field(default_factory=dict)
+
+    def add(self, job: Job) -> None:
+        """Enter a job."""
+        self.jobs[job.id] = job
+        if job.request.tag is not None:
+            self.by_tag.setdefault(job.request.tag, []).append(job)
 
     def shots_of_circuits(self, *states: State) -> dict[str, int]:
         """Return the total shots of every circuit name over the jobs in some states."""

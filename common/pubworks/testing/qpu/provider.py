@@ -26,7 +26,7 @@ from pubworks.testing.qpu.client import QpuClient, QpuError
 #: The gates of the device, on all qubits; its simulators know them.
 GATES = (
     *("h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx", "sxdg", "id", "rx", "ry", "rz", "p", "u"),
-    *("cx", "cy", "cz", "ch", "cp", "crx", "cry", "crz", "swap", "rxx", "ryy", "rzz", "ecr", "ccx", "cswap"),
+    *("cx", "cy", "cz", "cp", "crx", "cry", "crz", "swap", "rxx", "ryy", "rzz", "ecr", "ccx", "cswap"),
     *("measure", "reset", "delay"),
 )
 

@@ -17,8 +17,8 @@ from pubworks.testing.qpu.settings import Fault, QpuSettings
 from pubworks.testing.qpu.simulator import SimulationFailed, Simulator
 from pubworks.testing.qpu.traffic import Bucket, Traffic
 
-#: Seconds that a 429 for too many jobs names: nobody knows when one ends.
-_TOO_MANY_JOBS_WAIT_S = 1.0
+#: Seconds that a 429 names where nobody knows when things will be better.
+_WAIT_S = 1.0
 
 
 class Qpu:
@@ -34,14 +34,14 @@ class Qpu:
         self.simulator = Simulator()
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._unpaused = asyncio.Event()
-        self.chance = Chance(settings)
+        self.ledger = Ledger()
         self.reset()
 
     def reset(self) -> None:
         """Forget all jobs, counts and changes of settings."""
-        for life in self._lives.values():
-            life.cancel()
-        self._lives.clear()
+        for job_id in list(self._lives):
+            self._end(self.ledger.jobs[job_id], State.CANCELLED)
+            self._lives.pop(job_id).cancel()
         self.traffic, self.ledger = Traffic(), Ledger()
         self.settings = self._at_start.model_copy(deep=True)
         self.chance = Chance(self.settings)
@@ -70,7 +70,7 @@ class Qpu:
             raise closed
         wait_s = self._bucket.take(now) if self._bucket else 0.0
         if wait_s or self.chance.strikes(Fault.TOO_MANY):
-            raise checks.too_many(settings, "too_many_requests", "Too many requests. Slow down.", wait_s)
+            raise checks.too_many(settings, "too_many_requests", "Too many requests. Slow down.", wait_s or _WAIT_S)
         if kind not in ("submit", "cancel") and self.chance.strikes(Fault.ERROR_READ):
             raise checks.unavailable(settings)
 
@@ -91,9 +91,9 @@ class Qpu:
             raise refusal
         if settings.max_jobs is not None and len(self._lives) >= settings.max_jobs:
             message = f"Too many jobs: at most {settings.max_jobs} may be queued or running."
-            raise checks.too_many(settings, "too_many_jobs", message, _TOO_MANY_JOBS_WAIT_S)
+            raise checks.too_many(settings, "too_many_jobs", message, _WAIT_S)
         job = self._new_job(request, len(payload))
-        self.ledger.jobs[job.id] = job
+        self.ledger.add(job)
         self._lives[job.id] = asyncio.create_task(self._live(job, zlib.compress(payload, 1)))
         return job
 
@@ -117,7 +117,7 @@ class Qpu:
         if not self.settings.find_by_tag:
             raise Refusal(404, "not_supported", "Jobs cannot be listed.")
         newest = time.time() - self.settings.listing_delay_s
-        return [job for job in self.ledger.jobs.values() if job.request.tag == tag and job.accepted <= newest]
+        return [job for job in self.ledger.by_tag.get(tag, []) if job.accepted <= newest]
 
     def with_ids(self, ids: list[str]) -> list[Job]:
         """Return the jobs of some ids, without those that there are not.

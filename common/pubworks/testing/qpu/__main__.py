@@ -37,7 +37,7 @@ async def _serve(port: int, settings: QpuSettings, log: Path | None) -> None:
         qpu = Qpu(settings, stack.enter_context(log.open("a")) if log else None)
         runner, port = await serve(qpu, port)
         print(f"listening on http://127.0.0.1:{port}", flush=True)
-        await qpu.simulator.start()  # it takes a second until it can compute; the first job need not wait for it
+        await qpu.simulator.start()
         await stop.wait()
         await runner.cleanup()
         await qpu.close()

@@ -158,7 +158,7 @@ def _read(body: bytes) -> tuple[Request, bytes]:
         request = Request(
             circuits=tuple(map(str, fields["circuits"])), num_qubits=int(fields["num_qubits"]),
             shots=int(fields["shots"]), seed=None if fields["seed"] is None else int(fields["seed"]),
-            memory=bool(fields["memory"]), tag=fields["tag"],
+            memory=bool(fields["memory"]), tag=None if fields["tag"] is None else str(fields["tag"]),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError) as error:
         raise Refusal(400, "malformed", f"The submission cannot be read: {error!r}.") from error

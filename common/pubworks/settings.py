@@ -11,6 +11,8 @@ A worked example::
     arguments = { name = "qpu.aria-1" }   # keyword arguments of the factory
     secrets = { token = "IONQ_API_KEY" }  # argument = name of the environment variable that holds it
     max_shots = 10000
+    limits = { submit = "5/min", in_flight = 3 }     # over the whole fleet
+    policy = { max_attempts = 4, poll_longest_s = 60 }
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pubworks.errors import ConfigError
+from pubworks.policy import Policy, Quota
 
 CONFIG_NAME = "pubworks.toml"
 
@@ -48,6 +51,12 @@ class BackendEntry(BaseModel):
     max_shots: int | None = Field(None, gt=0)
     #: Most bytes of QPY in one ``backend.run`` (before compression, parameters unbound).
     max_payload_bytes: int | None = Field(None, gt=0)
+    #: How much of it the whole fleet may use.
+    limits: Quota = Quota()
+    #: How its runs are watched and tried again.
+    policy: Policy = Policy()
+    #: ``module:class`` of its adapter; without, that of the provider's package, or the generic one.
+    adapter: str | None = Field(None, pattern=r"^[\w.]+:[\w.]+$")
 
 
 class Settings(BaseSettings):
@@ -161,6 +170,18 @@ def _explain(error: ValidationError) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     source = config_path() or "the environment"
     if problem["type"] == "extra_forbidden":
-        known = BackendEntry.model_fields if place.startswith("backends.") else Settings.model_fields
+        known = _table(place).model_fields
         return f"Unknown setting {place!r} in {source}. Known here: {', '.join(sorted(known))}."
     return f"Setting {place!r} ({origin(place.split('.')[0])}): {problem['msg']}. Change it there."
+
+
+def _table(place: str) -> type[BaseModel]:
+    """Return the model of the table that a setting stands in."""
+    match place.split("."):
+        case ["backends", _, "limits", *_]:
+            return Quota
+        case ["backends", _, "policy", *_]:
+            return Policy
+        case ["backends", *_]:
+            return BackendEntry
+    return Settings

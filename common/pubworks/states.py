@@ -35,27 +35,38 @@ class BatchState(StrEnum):
     #: A worker holds the lease; the provider was not called in a way that costs anything.
     #: The worker moves it on; when its lease ends, the keeper makes it PENDING again.
     CLAIMED = "CLAIMED"
-    #: ``backend.run`` of a job that outlives the worker is being called. When the lease ends here,
-    #: nobody knows whether the provider took it: the keeper makes it HELD.
+    #: ``backend.run`` of a job that outlives the worker is being called. When the lease ends here, or the call
+    #: fails in a way that tells nothing, nobody knows whether the provider took it: it becomes UNCERTAIN.
     SUBMITTING = "SUBMITTING"
-    #: The provider's job id is stored. When the lease ends, another worker takes the job up by its id.
+    #: The provider's job id is stored. No worker holds it: whoever finds it due asks how it goes, and takes a lease
+    #: only to fetch the result.
     IN_FLIGHT = "IN_FLIGHT"
-    #: The outcome of a submission is in doubt and running again would cost: a person decides.
+    #: Perhaps the provider took it. A worker looks it up by its tag: found, it is IN_FLIGHT; surely not there, or
+    #: free to run again, it is PENDING; otherwise HELD.
+    UNCERTAIN = "UNCERTAIN"
+    #: In doubt for good, and running again would cost: a person decides with ``pubworks resolve``.
     HELD = "HELD"
     #: Its chunks are stored. Final.
     DONE = "DONE"
     #: It will not be run again by itself. Final.
     FAILED = "FAILED"
+    #: The provider refused it as a whole; its halves are batches of their own. Final.
+    SPLIT = "SPLIT"
     #: Its job was cancelled before it was run. Final.
     CANCELLED = "CANCELLED"
 
     @property
     def is_final(self) -> bool:
         """Whether nothing will move the batch on by itself."""
-        return self in (BatchState.DONE, BatchState.FAILED, BatchState.CANCELLED)
+        return self in FINAL_BATCHES
 
 
-#: Batches that a worker holds under a lease.
+FINAL_BATCHES = (BatchState.DONE, BatchState.FAILED, BatchState.SPLIT, BatchState.CANCELLED)
+
+#: Batches that occupy, or may occupy, a place at the provider.
+AT_PROVIDER = (BatchState.CLAIMED, BatchState.SUBMITTING, BatchState.UNCERTAIN, BatchState.IN_FLIGHT)
+
+#: Batches that a worker may hold under a lease.
 LEASED = (BatchState.CLAIMED, BatchState.SUBMITTING, BatchState.IN_FLIGHT)
 
 
@@ -64,11 +75,13 @@ class RunState(StrEnum):
 
     #: Committed before ``backend.run`` is called.
     INTENT = "INTENT"
+    #: Perhaps the provider took it.
+    UNCERTAIN = "UNCERTAIN"
     #: The provider took it.
     ACCEPTED = "ACCEPTED"
     #: Its result is stored. Final.
     DONE = "DONE"
     #: It failed, with its error kept. Final.
     FAILED = "FAILED"
-    #: The worker that held it died or handed it back. Final.
+    #: It never reached the provider, or was given up with its worker. Final.
     LOST = "LOST"

@@ -137,17 +137,17 @@ class Client:
             SubmissionError: No worker has built the backend yet, or it cannot be built.
         """
         from pubworks.backends import live, registry
-        from pubworks.backends.adapter import Adapter
+        from pubworks.backends.adapter import adapt
         from pubworks.primitives.draft import Target
 
         if live.is_live(name):
             if name not in self._live_targets:
-                adapter = Adapter(live.get(name))
+                adapter = adapt(live.get(name))
                 self._live_targets[name] = Target(name, adapter.num_qubits, adapter.max_circuits)
             return self._live_targets[name]
         spec = registry.find(self.settings, name)
         facts = self._facts(name, spec.digest)
-        return Target(name, facts.num_qubits, facts.max_circuits, spec.limits)
+        return Target(name, facts.num_qubits, facts.max_circuits, spec.limits.with_learned(facts.learned))
 
     def submit(self, draft: JobDraft) -> Job:
         """Store a job, whole or not at all, and ring for it."""
@@ -222,18 +222,18 @@ class Client:
         if not self.settings.embedded:
             why = facts.error if facts is not None and facts.error else "no worker has built it yet"
             raise SubmissionError(f"Backend {name!r}: {why}. Start one: pubworks worker --backend {name}")
-        facts = self._describe(name, digest)
+        facts = self._describe(name)
         if facts.error is not None:
             raise ConfigError(facts.error)
         return facts
 
-    def _describe(self, name: str, digest: str) -> BackendFacts:
+    def _describe(self, name: str) -> BackendFacts:
         """Build a backend here, where no worker need be running, and store what it is like."""
         from pubworks.backends import registry
         from pubworks.store import fleet
         from pubworks.worker.station import describe
 
-        facts = describe(name, digest, registry.find(self.settings, name).build)
+        facts = describe(registry.find(self.settings, name))
         with self.store.write() as connection:
             fleet.describe_backend(connection, facts)
         return facts

@@ -40,5 +40,6 @@ def test_kill_9_in_flight_is_taken_up_and_during_the_submission_is_held(deployme
     assert (deployment.gate("remote") / f"{run['provider_job_id']}.job").exists()
     assert len(deployment.calls("remote", 10)) == len(deployment.calls("stuck", 10)) == 1
     (held,) = deployment.batches(stuck)
-    assert (held.reason, held.due_at, held.lease_owner) == (REASON, None, None)
-    assert [run["state"] for run in stuck.provider_jobs()] == ["LOST"]
+    assert (held.due_at, held.lease_owner) == (None, None)
+    assert held.reason.startswith(f"{REASON}; nobody knows whether the provider took it")
+    assert [run["state"] for run in stuck.provider_jobs()] == ["UNCERTAIN"]

@@ -1,31 +1,72 @@
-"""What pubworks asks of any ``BackendV2``, and how the answers of many vendors are read."""
+"""What pubworks asks of any ``BackendV2``, and how the answers of many vendors are read.
+
+:class:`Adapter` is safe with any provider. A provider that can do more (carry a tag, find jobs by it, tell the status
+of many at once) gets a subclass, named as ``adapter`` in its ``[backends.NAME]`` table or, for everyone, by an entry
+point of the group ``pubworks.adapters`` whose name is the provider's package.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from pubworks.backends.spec import load
 from pubworks.errors import ProviderError
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+    from qiskit.providers.jobstatus import JobStatus
 
     from pubworks.backends.basis_change import BasisChanges
+    from pubworks.backends.causes import Rule
+
+ENTRY_POINTS = "pubworks.adapters"
+
+#: Job objects that are kept, so that they need not be asked for again.
+_REMEMBERED = 1000
+
+
+def adapt(backend: Any, adapter: str | None = None) -> Adapter:
+    """Return the adapter of a backend: the one named, that of its package, or the safe generic one.
+
+    Args:
+        backend: A ``qiskit.providers.BackendV2``.
+        adapter: ``module:class`` of an :class:`Adapter`.
+
+    Raises:
+        ConfigError: The adapter cannot be loaded.
+    """
+    if adapter is not None:
+        return load(adapter, "Adapter")(backend)  # type: ignore[no-any-return]
+    module = type(backend).__module__
+    for point in entry_points(group=ENTRY_POINTS):
+        if module == point.name or module.startswith(f"{point.name}."):
+            return point.load()(backend)  # type: ignore[no-any-return]
+    return Adapter(backend)
 
 
 class Adapter:
-    """One backend, seen through the calls that pubworks makes.
+    """One backend, seen through the calls that pubworks makes; the contract of an adapter.
 
-    All calls must come from one thread: many providers are not safe in several.
+    All calls come from one thread: many providers are not safe in several. Each is one request to the provider, as far
+    as pubworks counts them against a limit.
 
     Args:
         backend: A ``qiskit.providers.BackendV2``.
     """
 
+    #: Ids that one call of :meth:`statuses` may ask about.
+    status_batch: ClassVar[int] = 1
+    #: What this provider's errors mean, where the general rules would be wrong.
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
     def __init__(self, backend: Any) -> None:
         self.backend = backend
+        self._jobs: OrderedDict[str, Any] = OrderedDict()
         self._takes_memory = "memory" in dict(backend.options.items())
 
     @property
@@ -46,14 +87,37 @@ class Adapter:
         return BasisChanges(self.backend)
 
     @property
-    def outlives_process(self) -> bool:
+    def detachable(self) -> bool:
         """Whether another process can find a job of this backend by its id."""
         return callable(getattr(self.backend, "retrieve_job", None))
+
+    def tag_options(self, tag: str) -> dict[str, Any]:  # noqa: ARG002
+        """Return options of ``run`` with which the provider keeps a tag, so that :meth:`find` finds the job."""
+        return {}
+
+    def find(self, tag: str) -> list[str] | None:  # noqa: ARG002
+        """Return the ids of the provider's jobs with a tag, oldest first; None where it cannot be asked."""
+        return None
+
+    def statuses(self, provider_job_ids: Sequence[str]) -> dict[str, JobStatus]:
+        """Return how jobs stand, by id, at most ``status_batch`` of them; ids that are not known are left out."""
+        return {one: self._status(one) for one in provider_job_ids}
+
+    def _status(self, provider_job_id: str) -> JobStatus:
+        from qiskit.providers.jobstatus import JobStatus
+
+        try:
+            return self.retrieve(provider_job_id).status()
+        except Exception as error:
+            if "JobFail" in type(error).__name__:  # qiskit-ionq raises where others return
+                return JobStatus.ERROR
+            raise
 
     def run(
         self, circuits: Sequence[QuantumCircuit], shots: int, seed: int | None, run_options: dict[str, Any],
         *,
         memory: bool = True,
+        tag: str | None = None,
     ) -> Any:  # fmt: skip
         """Call ``backend.run`` and return the provider's job.
 
@@ -65,11 +129,32 @@ class Adapter:
             options["memory"] = True
         if seed is not None:
             options["seed_simulator"] = seed
-        return self.backend.run(list(circuits), **(options | run_options))
+        if tag is not None:
+            options |= self.tag_options(tag)
+        job = self.backend.run(list(circuits), **(options | run_options))
+        if self.detachable:
+            self._remember(self.job_id(job) or "", job)
+        return job
 
     def retrieve(self, provider_job_id: str) -> Any:
-        """Return a job that another process submitted."""
-        return self.backend.retrieve_job(provider_job_id)
+        """Return a job, whoever submitted it."""
+        if provider_job_id not in self._jobs:
+            self._remember(provider_job_id, self.backend.retrieve_job(provider_job_id))
+        return self._jobs[provider_job_id]
+
+    def cancel(self, provider_job_id: str) -> None:
+        """Ask the provider to cancel a job; raises where it cannot."""
+        self.retrieve(provider_job_id).cancel()
+
+    def forget(self, provider_job_ids: Iterable[str]) -> None:
+        """Drop jobs that are not needed any more."""
+        for one in provider_job_ids:
+            self._jobs.pop(one, None)
+
+    def _remember(self, provider_job_id: str, job: Any) -> None:
+        self._jobs[provider_job_id] = job
+        while len(self._jobs) > _REMEMBERED:
+            self._jobs.popitem(last=False)
 
     @staticmethod
     def job_id(job: Any) -> str | None:

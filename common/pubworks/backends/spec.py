@@ -6,10 +6,11 @@ import hashlib
 import importlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pubworks.errors import ConfigError
+from pubworks.policy import Policy, Quota
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,15 @@ class Limits:
     max_shots: int | None = None
     #: Bytes of QPY of all circuits, before compression and with parameters unbound.
     max_payload_bytes: int | None = None
+
+    def with_learned(self, learned: dict[str, int] | None) -> Limits:
+        """Return the smaller of these and those that the provider taught by refusing runs.
+
+        >>> Limits(max_shots=100).with_learned({"max_shots": 200, "max_circuits": 5})
+        Limits(max_circuits=5, max_shots=100, max_payload_bytes=None)
+        """
+        found = {name: min(value, getattr(self, name) or value) for name, value in (learned or {}).items()}
+        return replace(self, **found)
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,10 @@ class BackendSpec:
     #: Argument -> name of the environment variable that holds its value.
     secrets: dict[str, str] = field(default_factory=dict)
     limits: Limits = Limits()
+    quota: Quota = field(default_factory=Quota)
+    policy: Policy = field(default_factory=Policy)
+    #: ``module:class`` of the adapter; None: that of the provider's package, or the generic one.
+    adapter: str | None = None
 
     @property
     def digest(self) -> str:
@@ -51,7 +65,8 @@ class BackendSpec:
         Raises:
             ConfigError: Names the backend, what fails (import, secret, call) and where to mend it.
         """
-        factory, arguments = self._load_factory(), {**self.arguments, **self._read_secrets()}
+        factory = load(self.factory, f"Backend {self.name!r}")
+        arguments = {**self.arguments, **self._read_secrets()}
         try:
             return factory(**arguments)
         except Exception as error:
@@ -59,19 +74,6 @@ class BackendSpec:
                 f"Backend {self.name!r}: {self.factory} failed with {type(error).__name__}: {error}. "
                 f"Check its arguments ({', '.join(arguments) or 'none'}) in [backends.{self.name}]."
             ) from error
-
-    def _load_factory(self) -> Any:
-        module, _, attribute = self.factory.partition(":")
-        try:
-            found = importlib.import_module(module)
-            for part in attribute.split("."):
-                found = getattr(found, part)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(
-                f"Backend {self.name!r}: cannot load {self.factory}: {error}. Install the provider's package "
-                f"in this environment, or mend the factory."
-            ) from error
-        return found
 
     def _read_secrets(self) -> dict[str, str]:
         missing = sorted(variable for variable in self.secrets.values() if variable not in os.environ)
@@ -81,3 +83,22 @@ class BackendSpec:
                 "Export it where the worker runs."
             )
         return {argument: os.environ[variable] for argument, variable in self.secrets.items()}
+
+
+def load(path: str, what: str) -> Any:
+    """Return the object that ``module:attribute`` names.
+
+    Raises:
+        ConfigError: It cannot be imported; the message starts with ``what``.
+    """
+    module, _, attribute = path.partition(":")
+    try:
+        found = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"{what}: cannot load {path}: {error}. Install the provider's package in this environment, "
+            "or mend the name."
+        ) from error
+    return found

@@ -1,78 +1,109 @@
-"""Every change of a batch's state: one conditional UPDATE that names the state it expects and the fence it holds."""
+"""What a worker does with batches that it holds: each change is one conditional UPDATE with the states it expects.
+
+Groups of batches share a transaction, since that costs little more than one of them.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, Update, and_, bindparam, case, select, update
+from sqlalchemy import Connection, Row, Update, and_, bindparam, case, func, select, update
 
+from pubworks.policy import Policy
 from pubworks.states import LEASED, BatchState, JobState, RunState
+from pubworks.store import limits, splits
 from pubworks.store.engine import now
 from pubworks.store.jobs import cancel_waiting, settle
-from pubworks.store.records import Claim, Slice
+from pubworks.store.records import Claim, Run, Slice, Taken
 from pubworks.store.results import insert_results
 from pubworks.store.statements import one_of, record
 from pubworks.store.tables import batches, chunks, jobs, provider_jobs, pubs
+from pubworks.store.tables import limits as limit_table
 
 
-def claim(connection: Connection, backend: str, owner: str, lease_s: float) -> Claim | None:
-    """Take the next due batch of a backend under a lease, and commit to running it.
+def claim(
+    connection: Connection, backend: str, owner: str, lease_s: float, *, most: int = 1, policy: Policy | None = None
+) -> Taken:
+    """Take the next due batches of a backend under a lease, within its limits, and commit to running them.
 
-    A PENDING batch becomes CLAIMED with a new provider job; an IN_FLIGHT one that lost its worker keeps its state and
-    its provider job.
+    PENDING -> CLAIMED, with a new provider job each.
 
     Args:
         connection: An open transaction.
         backend: Name of the backend.
         owner: Id of the claiming process.
-        lease_s: Seconds until others may take the batch.
-
-    Returns:
-        The claim, or None when nothing is due.
+        lease_s: Seconds until others may take the batches.
+        most: How many at most.
+        policy: The backend's, for its breaker.
     """
-    row = connection.execute(_TAKE, {"p_backend": backend, "p_owner": owner, "p_lease": lease_s}).one_or_none()
-    if row is None:
-        return None
-    taken = Claim(
-        row.id, row.job_id, backend, row.shots, row.seed, tuple(Slice(*piece) for piece in row.slices),
-        row.run_options, fence=row.fence, attempt=row.fence,
+    key = {"p_backend": backend, "p_owner": owner, "p_lease": lease_s}
+    rows = connection.execute(_TAKE_UNLIMITED, {**key, "p_most": most}).all()
+    if rows:
+        return Taken(_open_runs(connection, rows, backend, owner))
+    limited = limits.lock(connection, backend)
+    if limited is None or not connection.execute(_ANY_DUE, key).first():
+        return Taken([])
+    grant = limits.submissions(connection, limited, most, policy or Policy())
+    if grant.count:
+        rows = connection.execute(_TAKE, {**key, "p_most": grant.count}).all()
+        limits.spend(connection, limited, policy or Policy(), submissions=len(rows))
+    more = grant.wait_s if len(rows) == grant.count < most else None
+    return Taken(_open_runs(connection, rows, backend, owner), more, grant.why)
+
+
+def _due(*columns: Any) -> Any:
+    return select(*columns).where(
+        batches.c.backend == bindparam("p_backend"), batches.c.state == BatchState.PENDING,
+        batches.c.due_at <= now(), batches.c.finished_at.is_(None),
     )  # fmt: skip
-    if row.state == BatchState.IN_FLIGHT:
-        return _with_run_in_flight(connection, taken)
-    _open_run(connection, taken, owner)
-    return taken
 
 
-_NEXT = (
-    select(batches.c.id)
-    .where(batches.c.backend == bindparam("p_backend"), batches.c.due_at <= now())
-    .order_by(batches.c.due_at, batches.c.job_id, batches.c.position)
-    .limit(1)
-    .with_for_update(skip_locked=True)
-    .scalar_subquery()
-)
-_TAKE = (
-    update(batches)
-    .where(batches.c.id == _NEXT, batches.c.due_at.is_not(None))
-    .values(
-        state=case((batches.c.state == BatchState.PENDING, BatchState.CLAIMED), else_=batches.c.state),
-        due_at=None,
-        fence=batches.c.fence + 1,
-        lease_owner=bindparam("p_owner"),
-        lease_until=now() + bindparam("p_lease"),
-        reason=None,
+_ANY_DUE = _due(batches.c.id).limit(1)
+
+
+def _take(next_due: Any) -> Any:
+    chosen = (
+        next_due.order_by(batches.c.due_at, batches.c.job_id, batches.c.position, batches.c.id)
+        .limit(bindparam("p_most"))
+        .with_for_update(skip_locked=True)
+        .cte("chosen")  # once, whatever the planner thinks: a subquery might be run again, and lock more rows
     )
-    .returning(batches.c.id, batches.c.job_id, batches.c.state, batches.c.shots, batches.c.seed,
-               batches.c.slices, batches.c.run_options, batches.c.fence)
-)  # fmt: skip
+    return (
+        update(batches)
+        .where(batches.c.id.in_(select(chosen.c.id)), batches.c.state == BatchState.PENDING)
+        .values(
+            state=BatchState.CLAIMED, due_at=None, fence=batches.c.fence + 1, reason=None,
+            lease_owner=bindparam("p_owner"), lease_until=now() + bindparam("p_lease"),
+        )
+        .returning(*(batches.c[name] for name in CLAIMED), FAILING.label("failing_s"))
+    )  # fmt: skip
 
 
-def _open_run(connection: Connection, taken: Claim, owner: str) -> None:
-    run = {"batch_id": taken.batch_id, "attempt": taken.attempt, "worker": owner}
-    connection.execute(_INSERT_RUN, run)
-    connection.execute(_START_JOB, {"p_job": taken.job_id})
-    record(connection, taken.job_id, "claimed", taken.batch_id, worker=owner, attempt=taken.attempt)
+CLAIMED = ("id", "job_id", "position", "shots", "seed", "slices", "run_options", "fence", "attempts")
+FAILING = func.coalesce(now() - batches.c.failing_since, 0.0)
+_LIMITED = select(limit_table.c.backend).where(limit_table.c.backend == bindparam("p_backend")).exists()
+_TAKE = _take(_due(batches.c.id))
+_TAKE_UNLIMITED = _take(_due(batches.c.id).where(~_LIMITED))
+
+
+def to_claim(row: Row[Any], backend: str, **values: Any) -> Claim:
+    """Return the claim that a row of ``batches`` gives its holder."""
+    slices = tuple(Slice(*piece) for piece in row.slices)
+    claim = {"fence": row.fence, "attempt": row.fence, "attempts": row.attempts, "failing_s": row.failing_s}
+    return Claim(row.id, row.job_id, backend, row.shots, row.seed, slices, row.run_options, **{**claim, **values})
+
+
+def _open_runs(connection: Connection, rows: Sequence[Row[Any]], backend: str, owner: str) -> list[Claim]:
+    if not rows:
+        return []
+    rows = sorted(rows, key=lambda row: (row.job_id, row.position, row.id))
+    connection.execute(_INSERT_RUN, [{"batch_id": row.id, "attempt": row.fence, "worker": owner} for row in rows])
+    connection.execute(_START_JOB, [{"p_job": job_id} for job_id in sorted({row.job_id for row in rows})])
+    for row in rows:
+        record(connection, row.job_id, "claimed", row.id, worker=owner, attempt=row.fence)
+    return [to_claim(row, backend) for row in rows]
 
 
 _INSERT_RUN = provider_jobs.insert().values(state=RunState.INTENT, claimed_at=now())
@@ -83,71 +114,132 @@ _START_JOB = (
 )
 
 
-def _with_run_in_flight(connection: Connection, taken: Claim) -> Claim:
-    run = connection.execute(
-        select(provider_jobs.c.attempt, provider_jobs.c.provider_job_id).where(
-            provider_jobs.c.batch_id == taken.batch_id, provider_jobs.c.state == RunState.ACCEPTED
-        )
-    ).one()
-    record(connection, taken.job_id, "taken up", taken.batch_id, provider_job_id=run.provider_job_id)
-    return Claim(**{**vars(taken), "attempt": run.attempt, "provider_job_id": run.provider_job_id})
-
-
 def begin_call(connection: Connection, held: Claim) -> bool:
     """CLAIMED -> SUBMITTING, just before a call that may cost. Returns whether the lease still holds."""
     return _move(connection, _BEGIN_CALL, held)
 
 
-def accept(connection: Connection, held: Claim, provider_job_id: str) -> bool:
-    """SUBMITTING -> IN_FLIGHT with the provider's id. Returns whether the batch is still held."""
-    moved = _move(connection, _ACCEPT, held)
-    if moved:
-        _note(connection, _RUN_ACCEPTED, held, p_provider_job_id=provider_job_id)
-        record(connection, held.job_id, "accepted", held.batch_id, provider_job_id=provider_job_id)
-    return moved
-
-
-def complete(
-    connection: Connection, held: Claim, outcomes: list[bytes], merged: Mapping[int, bytes], provider_job_id: str | None
-) -> list[int] | None:
-    """Store the chunks of a batch and end it.
-
-    Args:
-        connection: An open transaction.
-        held: The claim.
-        outcomes: One stored chunk per slice, in order.
-        merged: The results of PUBs that this batch covers alone.
-        provider_job_id: The provider's id of the run, where it has one.
+def accept(connection: Connection, held: Claim, provider_job_id: str, first_look_s: float) -> bool:
+    """Let a run go that the provider took: SUBMITTING -> IN_FLIGHT, to be looked at from ``first_look_s`` on.
 
     Returns:
-        The other PUBs that are ready to be merged now, or None when the batch is not held any more.
+        Whether the batch was still held.
     """
-    if not _move(connection, _DONE, held):
-        return None
-    connection.execute(_INSERT_CHUNKS, [
+    values = {"p_provider_job_id": provider_job_id, "p_look": first_look_s}
+    if not _move(connection, _ACCEPT, held, **values):
+        return False
+    note(connection, RUN_ACCEPTED, held, p_provider_job_id=provider_job_id)
+    record(connection, held.job_id, "accepted", held.batch_id, provider_job_id=provider_job_id)
+    splits.judge_twin(connection, held.batch_id)
+    limits.succeeded(connection, held.backend)
+    return True
+
+
+def complete(connection: Connection, runs: Sequence[Run]) -> dict[str, list[int]]:
+    """Store the chunks of batches and end them: the first result of a batch counts, whoever brings it.
+
+    Returns:
+        The PUBs of each job that are ready to be merged now.
+    """
+    runs = _end(connection, runs)
+    if not runs:
+        return {}
+    connection.execute(_INSERT_CHUNKS, [row for run in runs for row in _chunk_rows(run)])
+    connection.execute(_RUN_DONE, [
+        {"p_batch": run.claim.batch_id, "p_attempt": run.claim.attempt, "p_provider_job_id": run.provider_job_id}
+        for run in runs
+    ])  # fmt: skip
+    ready = {}
+    for job_id in sorted({run.claim.job_id for run in runs}):
+        ready[job_id] = _complete_job(connection, job_id, [run for run in runs if run.claim.job_id == job_id])
+    return ready
+
+
+def _end(connection: Connection, runs: Sequence[Run]) -> list[Run]:
+    """End the batches of runs. Returns the first run of each that was not over yet."""
+    firsts = {run.claim.batch_id: run for run in reversed(runs)}
+    done = connection.execute(_DONE, {"p_batches": list(firsts)}).scalars().all()
+    return [firsts[batch_id] for batch_id in done]
+
+
+def _chunk_rows(run: Run) -> list[dict[str, Any]]:
+    held = run.claim
+    return [
         {"batch_id": held.batch_id, "position": position, "job_id": held.job_id, "pub": piece.pub, "first": piece.first,
          "end": piece.end, "first_shot": piece.first_shot, "shots": held.shots, "outcomes": data}
-        for position, (piece, data) in enumerate(zip(held.slices, outcomes, strict=True))
-    ])  # fmt: skip
+        for position, (piece, data) in enumerate(zip(held.slices, run.chunks, strict=True))
+    ]  # fmt: skip
+
+
+def _complete_job(connection: Connection, job_id: str, runs: Sequence[Run]) -> list[int]:
+    merged = {pub: data for run in runs for pub, data in run.merged.items()}
     if merged:
-        insert_results(connection, held.job_id, merged)
-    ready = _lower_missing(connection, held, merged)
-    _note(connection, _RUN_DONE, held, p_provider_job_id=provider_job_id)
-    record(connection, held.job_id, "done", held.batch_id)
-    settle(connection, held.job_id, batches_ended=1)
+        insert_results(connection, job_id, merged)
+    ready = _lower_missing(connection, job_id, runs, merged)
+    for run in runs:
+        record(connection, job_id, "done", run.claim.batch_id)
+        splits.judge_twin(connection, run.claim.batch_id)
+    settle(connection, job_id, batches_ended=len(runs))
     return ready
 
 
 _INSERT_CHUNKS = chunks.insert()
 
 
+def put_back(
+    connection: Connection, held: Claim, reason: str, wait_s: float, *, counts: bool, state: RunState = RunState.FAILED
+) -> bool:
+    """Have a batch run again, later: -> PENDING.
+
+    Args:
+        connection: An open transaction.
+        held: The claim.
+        reason: Why the run came to nothing.
+        wait_s: Seconds until it is due.
+        counts: Whether this was an attempt; a wait for a limit is none.
+        state: How the run ended.
+
+    Returns:
+        Whether the batch was still held.
+    """
+    if not _move(connection, _PUT_BACK, held, p_reason=reason, p_wait=wait_s, p_counts=int(counts)):
+        return False
+    note(connection, _RUN_OVER, held, p_error=reason, p_state=state)
+    record(connection, held.job_id, "put back", held.batch_id, reason=reason, counts=counts)
+    cancel_waiting(connection, held.job_id, only_if_cancelled=True)
+    return True
+
+
+def doubt(connection: Connection, held: Claim, reason: str) -> bool:
+    """SUBMITTING -> UNCERTAIN: perhaps the provider took the run. Returns whether the batch was still held."""
+    if not _move(connection, _DOUBT, held, p_reason=reason):
+        return False
+    note(connection, _RUN_IN_DOUBT, held, p_error=reason)
+    record(connection, held.job_id, "in doubt", held.batch_id, reason=reason)
+    return True
+
+
 def fail(connection: Connection, held: Claim, error: str) -> bool:
     """End a batch that will not be run again, and its job if it was the last. Returns whether it was still held."""
     if not _move(connection, _FAIL, held, p_reason=error):
         return False
-    _note(connection, _RUN_FAILED, held, p_error=error)
+    note(connection, _RUN_OVER, held, p_error=error, p_state=RunState.FAILED)
     record(connection, held.job_id, "failed", held.batch_id, error=error)
+    splits.release_twin(connection, held.batch_id)
     settle(connection, held.job_id, batches_ended=1)
+    return True
+
+
+def split(connection: Connection, held: Claim, reason: str, *, one_is_bad: bool, by_shots: bool = False) -> bool:
+    """Replace a refused batch by its halves, or end it where that leads nowhere. Returns whether it was still held."""
+    if one_is_bad and splits.is_hopeless(connection, held.batch_id):
+        return fail(connection, held, f"{reason} (as circuits of this batch that were tried alone)")
+    if not _move(connection, _SPLIT, held, p_reason=reason):
+        return False
+    note(connection, _RUN_OVER, held, p_error=reason, p_state=RunState.FAILED)
+    splits.release_twin(connection, held.batch_id)
+    splits.halve(connection, held.batch_id, reason, one_is_bad=one_is_bad, by_shots=by_shots)
+    cancel_waiting(connection, held.job_id, only_if_cancelled=True)
     return True
 
 
@@ -163,8 +255,8 @@ def renew(connection: Connection, owner: str, held: Sequence[str], lease_s: floa
 def expire(connection: Connection, reason: str, owner: str | None = None) -> int:
     """Take batches back from workers whose lease ended, or from one worker that stops or died.
 
-    CLAIMED -> PENDING, since nothing that costs was called; SUBMITTING -> HELD, since nobody knows; IN_FLIGHT stays,
-    to be taken up by the provider's id.
+    CLAIMED -> PENDING, since nothing that costs was called; SUBMITTING -> UNCERTAIN, since nobody knows; IN_FLIGHT
+    stays, and its result is fetched by another.
 
     Args:
         connection: An open transaction.
@@ -177,31 +269,34 @@ def expire(connection: Connection, reason: str, owner: str | None = None) -> int
     whose = batches.c.lease_until < now() if owner is None else batches.c.lease_owner == owner
     leased = and_(whose, batches.c.state.in_(LEASED), batches.c.lease_until.is_not(None))
     in_order = select(batches.c.id).where(leased).order_by(batches.c.id).with_for_update()  # no deadlock of two keepers
+    in_doubt = batches.c.state == BatchState.SUBMITTING
     state = case(
         (batches.c.state == BatchState.CLAIMED, BatchState.PENDING),
-        (batches.c.state == BatchState.SUBMITTING, BatchState.HELD),
+        (in_doubt, BatchState.UNCERTAIN),
         else_=batches.c.state,
     )
-    due_at = case((batches.c.state == BatchState.SUBMITTING, None), else_=now())
+    since = case((in_doubt, now()), else_=batches.c.accepted_at)
     freed = connection.execute(
         update(batches)
         .where(leased, batches.c.id.in_(in_order))
-        .values(state=state, due_at=due_at, lease_owner=None, lease_until=None, reason=reason)
-        .returning(batches.c.id, batches.c.job_id, batches.c.state, batches.c.fence)
+        .values(state=state, due_at=now(), accepted_at=since, lease_owner=None, lease_until=None, reason=reason)
+        .returning(batches.c.id, batches.c.job_id, batches.c.state)
     ).all()
     for row in freed:
-        _lose_run(connection, row.id)
+        _end_intent(connection, row, reason)
         record(connection, row.job_id, "released", row.id, state=row.state, reason=reason)
     for job_id in {row.job_id for row in freed}:
         cancel_waiting(connection, job_id, only_if_cancelled=True)
     return len(freed)
 
 
-def _lose_run(connection: Connection, batch_id: str) -> None:
+def _end_intent(connection: Connection, row: Row[Any], reason: str) -> None:
+    in_doubt = row.state == BatchState.UNCERTAIN
+    values = {"state": RunState.UNCERTAIN} if in_doubt else {"state": RunState.LOST, "finished_at": now()}
     connection.execute(
         update(provider_jobs)
-        .where(provider_jobs.c.batch_id == batch_id, provider_jobs.c.state == RunState.INTENT)
-        .values(state=RunState.LOST, finished_at=now())
+        .where(provider_jobs.c.batch_id == row.id, provider_jobs.c.state == RunState.INTENT)
+        .values(error=reason, **values)
     )
 
 
@@ -211,7 +306,7 @@ def _move(connection: Connection, statement: Update, held: Claim, **values: Any)
     return connection.execute(statement, {**key, **values}).rowcount == 1
 
 
-def _note(connection: Connection, statement: Update, held: Claim, **values: Any) -> None:
+def note(connection: Connection, statement: Update, held: Claim, **values: Any) -> None:
     """Note on the provider job of a held batch how it goes."""
     connection.execute(statement, {"p_batch": held.batch_id, "p_attempt": held.attempt, **values})
 
@@ -221,36 +316,63 @@ def _if(*states: BatchState) -> Update:
     return update(batches).where(*same, one_of(batches.c.state, states))
 
 
+_FREE: dict[str, Any] = {"lease_owner": None, "lease_until": None}
 #: Nobody holds the batch, and nobody is to act on it.
-_OVER = {"lease_owner": None, "lease_until": None, "due_at": None, "finished_at": now()}
+_OVER: dict[str, Any] = {**_FREE, "due_at": None, "finished_at": now()}
+_SINCE = func.coalesce(batches.c.failing_since, now())
 
 _BEGIN_CALL = _if(BatchState.CLAIMED).where(batches.c.lease_until > now()).values(state=BatchState.SUBMITTING)
-_ACCEPT = _if(BatchState.SUBMITTING).values(state=BatchState.IN_FLIGHT)
-#: A result is welcome from whoever made the last claim, also when the lease ended before it came.
-_DONE = _if(*LEASED, BatchState.PENDING, BatchState.HELD).values(state=BatchState.DONE, reason=None, **_OVER)
+_ACCEPT = _if(BatchState.SUBMITTING).values(
+    state=BatchState.IN_FLIGHT, accepted_at=now(), due_at=now() + bindparam("p_look"),
+    provider_job_id=bindparam("p_provider_job_id"), **_FREE,
+)  # fmt: skip
+_DONE = (
+    update(batches)
+    .where(
+        batches.c.id.in_(bindparam("p_batches", expanding=True)),
+        batches.c.finished_at.is_(None),
+    )
+    .values(state=BatchState.DONE, reason=None, **_OVER)
+    .returning(batches.c.id)
+)
+_PUT_BACK = _if(*LEASED).values(
+    state=BatchState.PENDING, reason=bindparam("p_reason"), due_at=now() + bindparam("p_wait"),
+    attempts=batches.c.attempts + bindparam("p_counts"), failing_since=_SINCE,
+    provider_job_id=None, accepted_at=None, **_FREE,
+)  # fmt: skip
+_DOUBT = _if(BatchState.SUBMITTING).values(
+    state=BatchState.UNCERTAIN, reason=bindparam("p_reason"), due_at=now(), accepted_at=now(),
+    failing_since=_SINCE, **_FREE,
+)  # fmt: skip
 _FAIL = _if(*LEASED).values(state=BatchState.FAILED, reason=bindparam("p_reason"), **_OVER)
+_SPLIT = _if(*LEASED).values(state=BatchState.SPLIT, reason=bindparam("p_reason"), **_OVER)
 
 _RUN = update(provider_jobs).where(
     provider_jobs.c.batch_id == bindparam("p_batch"), provider_jobs.c.attempt == bindparam("p_attempt")
 )
-_RUN_ACCEPTED = _RUN.values(state=RunState.ACCEPTED, provider_job_id=bindparam("p_provider_job_id"), accepted_at=now())
-_RUN_DONE = _RUN.values(state=RunState.DONE, provider_job_id=bindparam("p_provider_job_id"), finished_at=now())
-_RUN_FAILED = _RUN.values(state=RunState.FAILED, error=bindparam("p_error"), finished_at=now())
+RUN_ACCEPTED = _RUN.values(state=RunState.ACCEPTED, provider_job_id=bindparam("p_provider_job_id"), accepted_at=now())
+_RUN_DONE = _RUN.values(
+    state=RunState.DONE, finished_at=now(),
+    provider_job_id=func.coalesce(bindparam("p_provider_job_id"), provider_jobs.c.provider_job_id),
+)  # fmt: skip
+_RUN_OVER = _RUN.values(state=bindparam("p_state"), error=bindparam("p_error"), finished_at=now())
+_RUN_IN_DOUBT = _RUN.values(state=RunState.UNCERTAIN, error=bindparam("p_error"))
 
 
-def _lower_missing(connection: Connection, held: Claim, merged: Mapping[int, bytes]) -> list[int]:
+def _lower_missing(connection: Connection, job_id: str, runs: Sequence[Run], merged: Mapping[int, bytes]) -> list[int]:
     """Count the circuit runs that are done. Returns the PUBs that are complete now and not merged."""
-    done: dict[int, int] = {}
-    for piece in held.slices:
-        done[piece.pub] = done.get(piece.pub, 0) + piece.num_circuits
+    done: Counter[int] = Counter()
+    for run in runs:
+        for piece in run.claim.slices:
+            done[piece.pub] += piece.num_circuits
     connection.execute(_LOWER, [
-        {"p_job": held.job_id, "p_pub": pub, "p_count": count, "p_merged": pub in merged}
+        {"p_job": job_id, "p_pub": pub, "p_count": count, "p_merged": int(pub in merged)}
         for pub, count in sorted(done.items())
     ])  # fmt: skip
     others = [pub for pub in done if pub not in merged]
     if not others:
         return []
-    return list(connection.execute(_READY, {"p_job": held.job_id, "p_pubs": others}).scalars())
+    return list(connection.execute(_READY, {"p_job": job_id, "p_pubs": others}).scalars())
 
 
 _LOWER = (
@@ -259,7 +381,7 @@ _LOWER = (
     .values(
         missing=pubs.c.missing - bindparam("p_count"),
         ready_at=case((pubs.c.missing == bindparam("p_count"), now()), else_=None),
-        collected_at=case((bindparam("p_merged", type_=Boolean), now()), else_=pubs.c.collected_at),
+        collected_at=case((bindparam("p_merged") == 1, now()), else_=pubs.c.collected_at),
     )
 )
 _READY = select(pubs.c.position).where(

@@ -3,34 +3,97 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, literal, or_, select, union_all, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from pubworks.states import LEASED
 from pubworks.store.engine import now
 from pubworks.store.records import BackendFacts
 from pubworks.store.statements import insert_new
-from pubworks.store.tables import backends, batches, workers
+from pubworks.store.tables import backends, batches, jobs, limits, pubs, workers
 
 
-def due(connection: Connection, names: Sequence[str], limit: int) -> dict[str, int]:
-    """Return how many batches of each backend are due, counting no further than ``limit``."""
-    if not names:
-        return {}
-    counts = [
-        select(literal(name).label("name"), func.count().label("due")).select_from(
-            select(batches.c.id).where(batches.c.backend == name, batches.c.due_at <= now()).limit(limit).subquery()
-        )
-        for name in names
+@dataclass(frozen=True)
+class Chores:
+    """What a keeper finds to do."""
+
+    #: Backend -> how many messages are worth ringing.
+    due: dict[str, int]
+    leases_ended: bool
+    unmerged: bool
+    unsettled: bool
+
+
+def chores(connection: Connection, names: Sequence[str], window: int, late_s: float, merge_grace_s: float) -> Chores:
+    """Return what there is to do, in one query.
+
+    Args:
+        connection: An open connection.
+        names: The backends to look at.
+        window: Count no further than this.
+        late_s: Seconds after which a run that should have been looked at was forgotten by its worker.
+        merge_grace_s: Seconds after which a complete PUB that is not merged was.
+    """
+    found = {
+        (kind, name): count
+        for kind, name, count in connection.execute(_chores(tuple(names)), {
+            "p_window": window, "p_late": late_s, "p_grace": merge_grace_s,
+            **{f"p_name{number}": name for number, name in enumerate(names)},
+        })
+        if count
+    }  # fmt: skip
+    limited = {name for kind, name in found if kind == "limited"}
+    due = {name: 1 if name in limited else found.get(("due", name), 0) for name in names if ("due", name) in found}
+    due |= {name: max(due.get(name, 0), 1) for kind, name in found if kind == "late"}
+    return Chores(due, *((kind, "") in found for kind in ("lease", "merge", "settle")))
+
+
+@cache
+def _chores(names: tuple[str, ...]) -> Any:
+    over = exists().where(jobs.c.state.in_(("QUEUED", "RUNNING")), jobs.c.batches_left == 0)
+    merge = exists().where(
+        pubs.c.collected_at.is_(None), pubs.c.missing == 0, pubs.c.ready_at <= now() - bindparam("p_grace")
+    )
+    parts = [
+        _count("lease", "", exists().where(batches.c.lease_until < now())),
+        _count("merge", "", merge),
+        _count("settle", "", over),
     ]
-    return {name: count for name, count in connection.execute(union_all(*counts)) if count}
+    for number in range(len(names)):
+        name: Any = bindparam(f"p_name{number}")
+        of_backend = (batches.c.backend == name, batches.c.finished_at.is_(None))
+        waiting = select(batches.c.id).where(*of_backend, batches.c.state == "PENDING", batches.c.due_at <= now())
+        late = batches.c.due_at <= now() - bindparam("p_late")
+        parts += [
+            select(literal("due"), name, select(func.count()).select_from(
+                waiting.limit(bindparam("p_window")).subquery()
+            ).scalar_subquery()),
+            _count("late", name, exists().where(*of_backend, batches.c.state == "IN_FLIGHT", late)),
+            _count("late", name, exists().where(*of_backend, batches.c.state == "UNCERTAIN", late)),
+            _count("limited", name, exists().where(limits.c.backend == name)),
+        ]  # fmt: skip
+    return union_all(*parts)
 
 
-def any_lease_ended(connection: Connection) -> bool:
-    """Return whether some batch's lease has ended."""
-    ended = select(batches.c.id).where(batches.c.state.in_(LEASED), batches.c.lease_until < now()).limit(1)
-    return connection.execute(ended).first() is not None
+def _count(kind: str, name: Any, there: Any) -> Any:
+    return select(literal(kind), literal(name) if name == "" else name, case((there, 1), else_=0))
 
 
 def owners(connection: Connection, worker: str) -> set[str]:
@@ -83,6 +146,8 @@ def list_backends(connection: Connection) -> list[BackendFacts]:
 def describe_backend(connection: Connection, facts: BackendFacts) -> None:
     """Store what was found out about a backend; the newest word counts."""
     values = {name: getattr(facts, name) for name in ("spec", "num_qubits", "max_circuits", "error")}
+    other = update(backends).where(backends.c.name == facts.name, backends.c.spec != facts.spec)
+    connection.execute(other.values(learned=null()))  # what another machine taught
     changed = update(backends).where(backends.c.name == facts.name).values(described_at=now(), **values)
     if not connection.execute(changed).rowcount:
         time = connection.execute(select(now())).scalar_one()
@@ -92,6 +157,24 @@ def describe_backend(connection: Connection, facts: BackendFacts) -> None:
 def note_error(connection: Connection, name: str, error: str) -> None:
     """Note that a backend cannot be built any more, until it is described again."""
     connection.execute(update(backends).where(backends.c.name == name).values(error=error, described_at=now()))
+
+
+def learn(connection: Connection, name: str, **limit: int) -> dict[str, int]:
+    """Keep a limit that a provider taught by refusing a run; the smaller of two counts. Returns all that are known."""
+    query = select(backends.c.learned).where(backends.c.name == name).with_for_update()
+    row = connection.execute(query).one_or_none()
+    if row is None:  # a live object, which no other process will ever plan for
+        return limit
+    known = row.learned or {}
+    learned = known | {key: min(value, known.get(key, value)) for key, value in limit.items()}
+    connection.execute(update(backends).where(backends.c.name == name).values(learned=learned))
+    return learned
+
+
+def forget(connection: Connection, name: str) -> bool:
+    """Forget the limits that a provider taught. Returns whether there were any."""
+    query = update(backends).where(backends.c.name == name, backends.c.learned.is_not(None))
+    return bool(connection.execute(query.values(learned=null())).rowcount)
 
 
 def queue_depths(connection: Connection) -> dict[str, int]:

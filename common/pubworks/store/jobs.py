@@ -205,6 +205,7 @@ def newest(connection: Connection, limit: int, state: JobState | None, backend: 
 def progress(connection: Connection, job_id: str) -> Progress:
     """Return how far a job is."""
     of_job = batches.c.job_id == job_id
+    of_job = and_(of_job, batches.c.state != BatchState.SPLIT)  # its halves stand for it
     states = select(batches.c.state, func.count()).where(of_job).group_by(batches.c.state)
     reasons = select(batches.c.reason).where(of_job, batches.c.reason.is_not(None)).distinct().limit(5)
     merged = select(func.count(pubs.c.collected_at), func.count()).where(pubs.c.job_id == job_id)
@@ -218,7 +219,7 @@ def failed_pubs(connection: Connection, job_id: str) -> dict[int, str]:
     open_pubs = select(pubs.c.position).where(pubs.c.job_id == job_id, pubs.c.collected_at.is_(None))
     reasons = dict.fromkeys(connection.execute(open_pubs.order_by(pubs.c.position)).scalars(), "not run")
     not_done = select(batches.c.slices, batches.c.reason).where(
-        batches.c.job_id == job_id, batches.c.state != BatchState.DONE
+        batches.c.job_id == job_id, batches.c.state.not_in((BatchState.DONE, BatchState.SPLIT))
     )
     for slices, reason in connection.execute(not_done.order_by(batches.c.position.desc())):
         reasons.update({pub: reason for pub, *_ in slices if pub in reasons and reason})
@@ -227,8 +228,11 @@ def failed_pubs(connection: Connection, job_id: str) -> dict[int, str]:
 
 def runs(connection: Connection, job_id: str) -> Sequence[Row[Any]]:
     """Return the provider jobs of a job, oldest first."""
+    number = func.row_number().over(  # fences count every claim, also those that only fetch
+        partition_by=provider_jobs.c.batch_id, order_by=provider_jobs.c.attempt
+    )
     query = (
-        select(provider_jobs, batches.c.backend)
+        select(provider_jobs, batches.c.backend, number.label("number"))
         .join(batches, batches.c.id == provider_jobs.c.batch_id)
         .where(batches.c.job_id == job_id)
         .order_by(batches.c.position, provider_jobs.c.attempt)

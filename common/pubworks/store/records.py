@@ -84,10 +84,54 @@ class Claim:
     run_options: dict[str, Any]
     #: Grows with every claim; every later write names it.
     fence: int
-    #: Key of the provider job in hand; older than the fence when the run is taken up again.
+    #: Key of the provider job in hand; older than the fence when its result is fetched.
     attempt: int
-    #: The provider's id of a run that another worker started, to be taken up.
+    #: Failures so far that count, and seconds since the first trouble.
+    attempts: int = 0
+    failing_s: float = 0.0
+    #: The provider's id of the run, once it is in flight.
     provider_job_id: str | None = None
+
+    @property
+    def num_circuits(self) -> int:
+        """Circuits of one run."""
+        return sum(piece.num_circuits for piece in self.slices)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a claim gave: batches, and where limits kept it from more, when to come again."""
+
+    claims: list[Claim]
+    #: Seconds until more may be claimed; None: nothing else is due.
+    wait_s: float | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that came back, ready to be stored."""
+
+    claim: Claim
+    #: One stored chunk per slice, in order.
+    chunks: list[bytes]
+    #: Results of the PUBs that this batch covers alone.
+    merged: dict[int, bytes]
+    provider_job_id: str | None
+
+
+@dataclass(frozen=True)
+class Look:
+    """A batch that the provider is to be asked about: one in flight, or one in doubt."""
+
+    batch_id: str
+    job_id: str
+    fence: int
+    provider_job_id: str | None
+    #: Seconds since it was accepted, or came into doubt.
+    age_s: float
+    #: Seconds until it is due again, if nothing happens.
+    due_in_s: float
 
 
 @dataclass(frozen=True)
@@ -162,3 +206,5 @@ class BackendFacts:
     max_circuits: int | None
     error: str | None
     described_at: float | None = None
+    #: Limits that the provider taught by refusing a run: ``max_circuits``, ``max_shots``, ``max_payload_bytes``.
+    learned: dict[str, int] | None = None

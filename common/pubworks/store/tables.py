@@ -112,15 +112,20 @@ batches = Table(
     Column("lease_until", Float),
     #: Counts claims; a worker whose fence is old has lost the batch.
     Column("fence", Integer, nullable=False),
+    #: Runs that failed in a way that counts, and when the first trouble came; both bound how long it is tried.
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("failing_since", Float),
+    #: The run that is in flight: by which id the provider knows it, and since when; in doubt: since when.
+    Column("provider_job_id", Text),
+    Column("accepted_at", Float),
     #: Why the batch is where it is, for people.
     Column("reason", Text),
     Column("finished_at", Float),
     Index("ix_batches_job", "job_id", "position"),
-    Index("ix_batches_due", "backend", "due_at", "job_id", "position",
-          sqlite_where=text("due_at IS NOT NULL"), postgresql_where=text("due_at IS NOT NULL")),
-    Index("ix_batches_leased", "backend", "lease_until",
-          sqlite_where=text("state IN ('CLAIMED', 'SUBMITTING', 'IN_FLIGHT')"),
-          postgresql_where=text("state IN ('CLAIMED', 'SUBMITTING', 'IN_FLIGHT')")),
+    Index("ix_batches_open", "backend", "state", "due_at", "job_id", "position",
+          sqlite_where=text("finished_at IS NULL"), postgresql_where=text("finished_at IS NULL")),
+    Index("ix_batches_leased", "lease_until",
+          sqlite_where=text("lease_until IS NOT NULL"), postgresql_where=text("lease_until IS NOT NULL")),
 )  # fmt: skip
 
 #: One attempt at a batch; the row is committed before ``backend.run`` is called.
@@ -177,6 +182,37 @@ backends = Table(
     #: Why it could not be built, if it could not.
     Column("error", Text),
     Column("described_at", Float, nullable=False),
+    #: Limits that the provider taught by refusing a run: ``{"max_circuits": n, …}``.
+    Column("learned", JSON),
+)
+
+#: How much of a backend the whole fleet may use, and how it stands; a backend without a row is not limited.
+limits = Table(
+    "limits",
+    metadata,
+    Column("backend", _NAME, primary_key=True),
+    #: What the configuration said when these were last taken from it; what is set live stays until that changes.
+    Column("configured", JSON),
+    #: Seconds per submission and per request of any kind, and how many may come at once; NULL is no limit.
+    Column("submit_interval", Float),
+    Column("submit_burst", Integer),
+    Column("request_interval", Float),
+    Column("request_burst", Integer),
+    #: Most provider jobs at once.
+    Column("max_in_flight", Integer),
+    #: Theoretical arrival times of the next submission and request (GCRA).
+    Column("submit_at", Float, nullable=False, server_default=text("0")),
+    Column("request_at", Float, nullable=False, server_default=text("0")),
+    #: Provider jobs at once that the provider seems to bear; NULL until it refused one (AIMD).
+    Column("window", Float),
+    #: The provider asked to be left alone until then, how often in a row, and in which words.
+    Column("snoozed_until", Float, nullable=False, server_default=text("0")),
+    Column("snoozes", Integer, nullable=False, server_default=text("0")),
+    Column("snooze_reason", Text),
+    #: Failures in a row; from a number on the breaker is open until ``probe_at``, then one run may try.
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("probe_at", Float),
+    Column("failure_reason", Text),
 )
 
 workers = Table(

@@ -79,7 +79,7 @@ class KeeperStep(bootsteps.StartStopStep):
         keeper = Keeper(
             app, self._store, settings, row, window=queue.WINDOW,
             backends=served, children=lambda: {os.getpid(), *_children(worker)},
-            specs={name: spec.digest for name, spec in registry.registered(settings).items()},
+            specs=registry.registered(settings),
         )  # fmt: skip
         worker_shutting_down.connect(lambda **_: self._limit_grace(worker, keeper), weak=False)
         worker_shutdown.connect(lambda **_: self._end(worker, keeper), weak=False)

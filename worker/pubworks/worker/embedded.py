@@ -68,6 +68,7 @@ class EmbeddedWorker:
         self._keeper = Keeper(
             app, store, settings, worker, window=1,
             backends=self._serve_live_backends, children=lambda: {os.getpid()},
+            specs=registry.registered(settings), describes=False,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._consume, name="pubworks-celery", daemon=True)
 

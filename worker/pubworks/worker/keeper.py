@@ -14,16 +14,21 @@ from typing import Any
 from celery import Celery
 
 from pubworks import queue
+from pubworks.backends.spec import BackendSpec
 from pubworks.collector.collect import collect
 from pubworks.errors import BrokerUnreachable, StoreError
 from pubworks.settings import Settings
-from pubworks.store import batches, fleet, jobs, results
+from pubworks.store import batches, fleet, jobs, limits, results
 from pubworks.store.store import Store
 from pubworks.telemetry import log
+from pubworks.worker.spool import Spool
 from pubworks.worker.station import hand_back
 
 #: Seconds that the worker which stored the last chunk of a PUB has to merge it.
 _MERGE_GRACE_S = 10.0
+
+#: Seconds after which a run that should have been looked at has lost its worker.
+_LATE_S = 2.0
 
 #: PUBs, jobs that one round sees to.
 _AT_ONCE = 100
@@ -40,17 +45,20 @@ class Keeper:
         backends: Returns the names of the backends that this worker serves now.
         window: Most messages that should wait in one queue.
         children: Returns the process ids that belong to this worker, its own included.
-        specs: Backends that a worker should build and describe, with the hash of what they are made from.
+        specs: The registered backends, for their configured limits.
+        describes: Whether to have backends built and described that nobody built before.
     """
 
     def __init__(
         self, app: Celery, store: Store, settings: Settings, worker: dict[str, Any], *,
         backends: Callable[[], Sequence[str]], window: int, children: Callable[[], set[int]],
-        specs: Mapping[str, str] | None = None,
+        specs: Mapping[str, BackendSpec], describes: bool = True,
     ) -> None:  # fmt: skip
         self._app, self._store, self._settings, self._worker = app, store, settings, worker
         self._backends, self._window, self._children = backends, window, children
-        self._specs, self._asked = specs or {}, False
+        self._specs, self._describes, self._asked, self._configured = specs, describes, False, False
+        self._spool = Spool(settings.data_dir / "spool")
+        self._alive: set[int] = set()
         #: Held during a round: who forks takes it first, since a child inherits whatever is half done.
         self.busy = threading.Lock()
         self._stopped = threading.Event()
@@ -72,11 +80,16 @@ class Keeper:
 
     def round(self) -> None:
         """Look once, and see to what is there."""
-        self._see_to_leases()
-        self._see_to_merges()
+        names = self._backends()
         with self._store.read() as connection:
-            due = fleet.due(connection, self._backends(), self._window)
-        for backend, count in due.items():
+            chores = fleet.chores(connection, names, self._window, _LATE_S, _MERGE_GRACE_S)
+        self._spool.replay(self._store)
+        self._free_children()
+        if chores.leases_ended:
+            self._free_leases()
+        if chores.unmerged or chores.unsettled:
+            self._see_to_merges()
+        for backend, count in chores.due.items():
             self._top_up(backend, count)
 
     def _loop(self) -> None:
@@ -98,30 +111,40 @@ class Keeper:
             self._stopped.wait(self._settings.keeper_interval_s)
 
     def _sign_in(self) -> None:
+        if not self._configured:
+            with self._store.write() as connection:
+                for name, spec in self._specs.items():
+                    limits.configure(connection, name, spec.quota)
+            self._configured = True  # later, what an operator sets live counts
         with self._store.write() as connection:
             fleet.sign_in(connection, {**self._worker, "backends": list(self._backends())})
 
     def _ask_for_descriptions(self) -> None:
         """Have backends built that nobody built before, or that could not be; at first also those that have changed."""
+        if not self._describes:
+            return
         with self._store.read() as connection:
             known = {facts.name: facts.spec for facts in fleet.list_backends(connection) if facts.error is None}
         for backend in self._specs.keys() & set(self._backends()):
-            if backend not in known or (not self._asked and known[backend] != self._specs[backend]):
+            if backend not in known or (not self._asked and known[backend] != self._specs[backend].digest):
                 queue.ask_to_describe(self._app, backend)
         self._asked = True  # later, workers that are configured in different ways would go on about it for ever
 
-    def _see_to_leases(self) -> None:
-        with self._store.read() as connection:
-            ended = fleet.any_lease_ended(connection)
-            owners = fleet.owners(connection, self._worker["id"])
-        alive = {f"{self._worker['id']}/{pid}" for pid in self._children()}
-        for owner in owners - alive:
-            log("worker.child_died", logging.ERROR, owner=owner)
-            hand_back(self._store, owner, "the worker process that ran it died")
-        if ended:
-            with self._store.write() as connection:
-                freed = batches.expire(connection, "its worker fell silent")
-            log("batch.released", reason="lease ended", count=freed)
+    def _free_children(self) -> None:
+        """Take back at once what a child held that died."""
+        alive = self._children()
+        if self._alive - alive:
+            with self._store.read() as connection:
+                owners = fleet.owners(connection, self._worker["id"])
+            for owner in owners - {f"{self._worker['id']}/{pid}" for pid in alive}:
+                log("worker.child_died", logging.ERROR, owner=owner)
+                hand_back(self._store, owner, "the worker process that ran it died")
+        self._alive = alive
+
+    def _free_leases(self) -> None:
+        with self._store.write() as connection:
+            freed = batches.expire(connection, "its worker fell silent")
+        log("batch.released", reason="lease ended", count=freed)
 
     def _see_to_merges(self) -> None:
         with self._store.read() as connection:

@@ -6,70 +6,51 @@ Every call of the provider's code (build, run, status, result) happens in the ru
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
-from pubworks.backends.adapter import Adapter
-from pubworks.codec.outcomes import Outcomes
-from pubworks.collector.collect import collect, merge_alone
 from pubworks.errors import ConfigError, StoreUnreachable
-from pubworks.settings import Settings
-from pubworks.store import batches, fleet
-from pubworks.store.records import Claim
+from pubworks.store import batches, fleet, flights
+from pubworks.store.records import Claim, Taken
 from pubworks.store.store import Store
 from pubworks.telemetry import log
-from pubworks.worker.submission import Work, prepare
-
-#: Seconds between two looks at a run: from the first, growing by half, to the second.
-_POLL_FIRST_S = 0.0005
-_POLL_LONGEST_S = 0.1
+from pubworks.worker import launch
+from pubworks.worker.desk import Desk
+from pubworks.worker.here import RunsHere
+from pubworks.worker.spool import Spool
+from pubworks.worker.watch import Watch
 
 #: Seconds between two tries to build a backend that cannot be built, or to reach a database that is away.
 _REBUILD_S = 30.0
 _STORE_AWAY_S = 1.0
 
-
-@dataclass
-class Flight:
-    """A run that this process waits for."""
-
-    work: Work
-    job: Any
-    started: float
-    wait_s: float = _POLL_FIRST_S
-    next_look: float = 0.0
-    #: What came back, while it waits to be stored.
-    outcomes: list[Outcomes] | None = None
+#: Longest seconds that a runner waits for a limit before it looks again: an operator may have lifted it.
+_WAIT_LONGEST_S = 5.0
 
 
 class Runner:
     """Claims, runs and stores the batches of one backend.
 
     Args:
+        make: Builds the backend; called in the runner's thread.
         store: The database.
-        settings: Lease times.
-        backend: The backend's name.
-        build: Makes the ``BackendV2``; called in the runner's thread.
-        owner: Id of this process in leases.
-        room: Most runs in flight at once.
+        backend: Its name.
+        spool: Where provider ids go while the database is away.
+        room: Most runs that live in this process at once.
     """
 
-    def __init__(
-        self, store: Store, settings: Settings, backend: str, build: Callable[[], Any], *,
-        owner: str, room: int,
-    ) -> None:  # fmt: skip
+    def __init__(self, make: Callable[[], Desk], store: Store, backend: str, spool: Spool, *, room: int) -> None:
         self.backend = backend
-        self._store, self._settings, self._build = store, settings, build
-        self._owner, self._room = owner, room
+        self._make, self._store, self._spool, self._room = make, store, spool, room
         self._bell = threading.Condition()
         self._rings = 0
-        self._flights: list[Flight] = []
-        self._held: set[str] = set()
-        self._adapter: Adapter | None = None
-        self._build_again_at = 0.0
+        self._desk: Desk | None = None
+        self._here: RunsHere | None = None
+        self._watch: Watch | None = None
+        self._claimed: set[str] = set()
+        self._build_at = 0.0
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name=f"pubworks-{backend}", daemon=True)
         self._thread.start()
@@ -83,12 +64,12 @@ class Runner:
     def wait_for_room(self) -> None:
         """Return when every ring was answered and another run would fit, or when the runner stops."""
         with self._bell:
-            self._bell.wait_for(lambda: self._stopping or (not self._rings and len(self._flights) < self._room))
+            self._bell.wait_for(lambda: self._stopping or (not self._rings and self._has_room()))
 
     def held(self) -> list[str]:
         """Return the ids of the batches whose leases this runner needs."""
-        with self._bell:
-            return sorted(self._held)
+        parts = [part.held() for part in (self._here, self._watch) if part is not None]
+        return sorted({*list(self._claimed), *(batch for part in parts for batch in part)})
 
     def stop(self, wait_s: float) -> None:
         """Take no more batches; wait up to ``wait_s`` seconds for the thread to leave the provider's code."""
@@ -100,10 +81,7 @@ class Runner:
     def _loop(self) -> None:
         while self._sleep():
             try:
-                while self._wants_more() and self._launch():
-                    pass
-                for flight in [flight for flight in self._flights if flight.next_look <= time.monotonic()]:
-                    self._look_at(flight)
+                self._turn()
             except StoreUnreachable as error:
                 log("store.away", logging.WARNING, error=error)
                 time.sleep(_STORE_AWAY_S)
@@ -112,140 +90,109 @@ class Runner:
                 time.sleep(_STORE_AWAY_S)
 
     def _sleep(self) -> bool:
-        """Wait for a ring or the next look. Returns whether to go on."""
+        """Wait for a ring or for what is due next. Returns whether to go on."""
         with self._bell:
-            if not self._stopping and not self._wants_more():
-                self._bell.wait(self._until_next_look())
+            if not self._stopping and not (self._rings and self._has_room()):
+                wait = self._next_turn() - time.monotonic()
+                if wait > 0:
+                    self._bell.wait(min(wait, threading.TIMEOUT_MAX))
             return not self._stopping
 
-    def _until_next_look(self) -> float | None:
-        looks = [flight.next_look for flight in self._flights]
-        return max(0.0, min(looks) - time.monotonic()) if looks else None
+    def _next_turn(self) -> float:
+        parts = [part.next_look() for part in (self._here, self._watch) if part is not None]
+        claim_at = self._desk.claim_at if self._desk is not None and self._has_room() else math.inf
+        return min([claim_at, *parts])
 
-    def _wants_more(self) -> bool:
-        return self._rings > 0 and len(self._flights) < self._room
+    def _has_room(self) -> bool:
+        return self._here is None or len(self._here) < self._room
 
-    def _launch(self) -> bool:
-        """Claim and start one batch. Returns whether there was one."""
-        adapter = self._get_adapter()
-        if adapter is None:
-            self._answer_all_rings()
-            return False
-        with self._store.write(durable=adapter.outlives_process) as connection:
-            claim = batches.claim(connection, self.backend, self._owner, self._settings.lease_s)
-        if claim is None:
-            self._answer_all_rings()
-            return False
-        log("batch.claimed", batch=claim.batch_id, backend=self.backend, worker=self._owner, attempt=claim.attempt)
-        self._start(adapter, claim)
-        with self._bell:
-            self._rings = max(0, self._rings - 1)
-            self._bell.notify_all()
-        return True
+    def _turn(self) -> None:
+        """Do what is due, a little of each."""
+        if not self._ready():
+            self._answer()
+            return
+        assert self._desk is not None
+        assert self._here is not None
+        if self._watch is not None:
+            if self._rings:  # perhaps for runs that another worker left behind
+                self._watch.expect(0.0)
+                self._watch.look_up()
+            self._watch.turn()
+        if self._here.look():
+            self._wake()  # who waits for room
+        while (self._rings or self._desk.claim_at <= time.monotonic()) and self._has_room():
+            if not self._launch(self._desk) or self._watch is not None:
+                break
 
-    def _answer_all_rings(self) -> None:
-        with self._bell:
-            self._rings = 0
-            self._bell.notify_all()
-
-    def _start(self, adapter: Adapter, claim: Claim) -> None:
-        with self._bell:
-            self._held.add(claim.batch_id)
+    def _launch(self, desk: Desk) -> bool:
+        """Claim and start what is due. Returns whether there was something."""
+        desk.claim_at = math.inf
+        with self._store.write(durable=desk.adapter.detachable) as connection:
+            taken = batches.claim(connection, self.backend, desk.owner, desk.lease_s, policy=desk.policy)
+        self._claimed = {claim.batch_id for claim in taken.claims}
         try:
-            work = prepare(self._store, claim)
-            job = self._call(adapter, work)
-        except StoreUnreachable:
-            self._let_go(claim)  # the lease ends, and the batch is due again
-            raise
-        except Exception as error:
-            self._let_go(claim)
-            self._fail(claim, error)
+            for claim in taken.claims:
+                log(
+                    "batch.claimed",
+                    batch=claim.batch_id,
+                    backend=self.backend,
+                    worker=desk.owner,
+                    attempt=claim.attempt,
+                )
+                self._start(desk, claim)
+        finally:
+            self._claimed = set()
+        self._go_on(taken, desk)
+        return bool(taken.claims)
+
+    def _start(self, desk: Desk, claim: Claim) -> None:
+        assert self._here is not None
+        if self._watch is None:
+            started = launch.run_here(desk, claim)
+            if started is not None:
+                self._here.add(*started)
+        elif launch.submit(desk, self._spool, claim):
+            self._watch.expect(flights.FIRST_LOOK_S)
         else:
-            if job is None:
-                self._let_go(claim)
-            else:
-                self._watch(Flight(work, job, time.monotonic()))
+            self._watch.look_up()  # it may be in doubt
 
-    def _call(self, adapter: Adapter, work: Work) -> Any:
-        """Return the provider's job of a batch: a new one, or the one already in flight."""
-        claim = work.claim
-        if claim.provider_job_id is not None:
-            return adapter.retrieve(claim.provider_job_id)
-        circuits = work.circuits(adapter)
-        if not adapter.outlives_process:
-            return adapter.run(circuits, claim.shots, claim.seed, claim.run_options, memory=work.wants_memory)
-        with self._store.write() as connection:
-            if not batches.begin_call(connection, claim):
-                return None
-        job = adapter.run(circuits, claim.shots, claim.seed, claim.run_options, memory=work.wants_memory)
-        with self._store.write() as connection:
-            batches.accept(connection, claim, adapter.job_id(job) or "")
-        return job
+    def _go_on(self, taken: Taken, desk: Desk) -> None:
+        """Come again when a limit allows more, at once while there is more, or at the next ring.
 
-    def _watch(self, flight: Flight) -> None:
-        self._flights.append(flight)
+        A ring is worth one run where runs occupy the process, so that others get their share; a provider that keeps its
+        runs is given all that is due.
+        """
+        if taken.wait_s is not None:
+            log("backend.waits", logging.DEBUG, backend=self.backend, seconds=round(taken.wait_s, 3), why=taken.why)
+            desk.claim_in(min(taken.wait_s, _WAIT_LONGEST_S))
+        elif taken.claims and desk.adapter.detachable:
+            desk.claim_in(0.0)
+        elif taken.claims:
+            self._answer(1)
+            return
+        self._answer()
 
-        def look_now(_: Any) -> None:
-            with self._bell:
-                flight.next_look = 0.0
-                self._bell.notify_all()
-
-        if Adapter.call_when_over(flight.job, look_now):
-            flight.wait_s = _POLL_LONGEST_S  # looking is the exception then
-            flight.next_look = time.monotonic() + flight.wait_s if not Adapter.is_over(flight.job) else 0.0
-
-    def _look_at(self, flight: Flight) -> None:
-        """Store a run that is over; look at another one again later."""
-        try:
-            if flight.outcomes is None:
-                if not Adapter.is_over(flight.job):
-                    flight.wait_s = min(flight.wait_s * 1.5, _POLL_LONGEST_S)
-                    flight.next_look = time.monotonic() + flight.wait_s
-                    return
-                data = Adapter.fetch(flight.job, sum(piece.num_circuits for piece in flight.work.claim.slices))
-                flight.outcomes = flight.work.read(data)
-            self._complete(flight, flight.outcomes)
-        except StoreUnreachable:
-            flight.next_look = time.monotonic() + _STORE_AWAY_S
-            raise
-        except Exception as error:
-            self._fail(flight.work.claim, error)
-        self._land(flight)
-
-    def _complete(self, flight: Flight, outcomes: list[Outcomes]) -> None:
-        claim, work = flight.work.claim, flight.work
-        chunks = [part.to_bytes() for part in outcomes]
-        merged = {pub: merge_alone(work.pubs[pub], outcomes[position]) for position, pub in work.covered_alone()}
-        with self._store.write() as connection:
-            ready = batches.complete(connection, claim, chunks, merged, Adapter.job_id(flight.job))
-        seconds = time.monotonic() - flight.started
-        log("batch.done", batch=claim.batch_id, backend=self.backend, seconds=round(seconds, 3))
-        if ready:
-            collect(self._store, claim.job_id, ready)
-
-    def _land(self, flight: Flight) -> None:
-        self._let_go(flight.work.claim)
+    def _answer(self, rings: int | None = None) -> None:
+        """Count rings as answered: some, or all."""
         with self._bell:
-            self._flights.remove(flight)
+            self._rings = max(0, self._rings - rings) if rings is not None else 0
             self._bell.notify_all()
 
-    def _let_go(self, claim: Claim) -> None:
+    def _wake(self) -> None:
         with self._bell:
-            self._held.discard(claim.batch_id)
+            self._bell.notify_all()
 
-    def _fail(self, claim: Claim, error: Exception) -> None:
-        reason = f"{type(error).__name__}: {error}"
-        log("batch.failed", logging.WARNING, batch=claim.batch_id, backend=self.backend, error=reason)
-        with self._store.write() as connection:
-            batches.fail(connection, claim, reason)
-
-    def _get_adapter(self) -> Adapter | None:
-        if self._adapter is None and time.monotonic() >= self._build_again_at:
+    def _ready(self) -> bool:
+        """Build the backend, unless it is there. Returns whether it is."""
+        if self._desk is None and time.monotonic() >= self._build_at:
             try:
-                self._adapter = Adapter(self._build())
+                self._desk = self._make()
             except ConfigError as error:
                 log("backend.unbuildable", logging.ERROR, backend=self.backend, error=error)
                 with self._store.write() as connection:
                     fleet.note_error(connection, self.backend, str(error))
-                self._build_again_at = time.monotonic() + _REBUILD_S
-        return self._adapter
+                self._build_at = time.monotonic() + _REBUILD_S
+                return False
+            self._here = RunsHere(self._desk, self._wake)
+            self._watch = Watch(self._desk) if self._desk.adapter.detachable else None
+        return self._desk is not None

@@ -5,18 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
-from typing import Any
 
 from pubworks.backends import live, registry
-from pubworks.backends.adapter import Adapter
+from pubworks.backends.adapter import adapt
+from pubworks.backends.spec import BackendSpec
 from pubworks.errors import ConfigError, PubworksError, StoreError
+from pubworks.policy import Policy
 from pubworks.settings import Settings
 from pubworks.store import batches, fleet
 from pubworks.store.records import BackendFacts
 from pubworks.store.store import Store
 from pubworks.telemetry import log
+from pubworks.worker.desk import Desk
 from pubworks.worker.runner import Runner
+from pubworks.worker.spool import Spool
+
+#: For backend objects that are not configured. Most are simulators: what fails there soon fails again.
+_LIVE_POLICY = Policy(max_attempts=3, backoff_s=0.1)
 
 
 class Station:
@@ -34,6 +39,7 @@ class Station:
         self.settings, self.store = settings, store
         self.owner = f"{worker}/{os.getpid()}"
         self._room, self._waits = room, waits
+        self._spool = Spool(settings.data_dir / "spool")
         self._runners: dict[str, Runner] = {}
         self._stopped = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="pubworks-heartbeat", daemon=True)
@@ -49,7 +55,7 @@ class Station:
     def describe(self, backend: str) -> BackendFacts:
         """Build a backend and store what it is like, or why it cannot be built."""
         spec = registry.find(self.settings, backend)
-        facts = describe(backend, spec.digest, spec.build)
+        facts = describe(spec)
         with self.store.write() as connection:
             fleet.describe_backend(connection, facts)
         return facts
@@ -65,15 +71,17 @@ class Station:
     def _runner(self, backend: str) -> Runner:
         if backend not in self._runners:
             self._runners[backend] = Runner(
-                self.store, self.settings, backend, self._builder(backend),
-                owner=self.owner, room=self._room,
-            )  # fmt: skip
+                lambda: self._desk(backend), self.store, backend, self._spool, room=self._room
+            )
         return self._runners[backend]
 
-    def _builder(self, backend: str) -> Callable[[], Any]:
+    def _desk(self, backend: str) -> Desk:
         if live.is_live(backend):
-            return lambda: live.get(backend)
-        return lambda: registry.find(self.settings, backend).build()
+            adapter, policy = adapt(live.get(backend)), _LIVE_POLICY
+        else:
+            spec = registry.find(self.settings, backend)
+            adapter, policy = adapt(spec.build(), spec.adapter), spec.policy
+        return Desk(self.store, backend, adapter, policy, self.owner, self.settings.lease_s)
 
     def _beat(self) -> None:
         while not self._stopped.wait(self.settings.lease_s / 3):
@@ -87,13 +95,13 @@ class Station:
                 log("store.away", logging.WARNING, error=error)
 
 
-def describe(name: str, digest: str, build: Callable[[], Any]) -> BackendFacts:
+def describe(spec: BackendSpec) -> BackendFacts:
     """Build a backend and return what it is like, or why it cannot be built."""
     try:
-        adapter = Adapter(build())
+        adapter = adapt(spec.build(), spec.adapter)
     except ConfigError as error:
-        return BackendFacts(name, digest, None, None, str(error))
-    return BackendFacts(name, digest, adapter.num_qubits, adapter.max_circuits, None)
+        return BackendFacts(spec.name, spec.digest, None, None, str(error))
+    return BackendFacts(spec.name, spec.digest, adapter.num_qubits, adapter.max_circuits, None)
 
 
 def hand_back(store: Store, owner: str, reason: str) -> None:

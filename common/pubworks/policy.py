@@ -1,0 +1,96 @@
+"""What a lab allows and decides for a backend: how much of it the fleet may use, and what is done when a run fails."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+_PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_RATE = re.compile(r"(?P<count>\d+(\.\d+)?)/(?P<period>s|min|h|d)( +burst +(?P<burst>\d+))?")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often something may happen.
+
+    >>> Rate.parse("5/min")
+    Rate(interval_s=12.0, burst=1)
+    >>> str(Rate.parse("20/s burst 4"))
+    '20/s burst 4'
+    """
+
+    #: Seconds from one to the next, once the burst is used up.
+    interval_s: float
+    #: How many may come at once.
+    burst: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Rate:
+        """Return the rate that a text gives.
+
+        Raises:
+            ValueError: It is not of the form COUNT/PERIOD or COUNT/PERIOD burst N.
+        """
+        match = _RATE.fullmatch(text.strip())
+        if not match or not float(match["count"]) or match["burst"] == "0":
+            raise ValueError(f"{text!r} is not a rate. Write COUNT/PERIOD, as in 5/min, 20/s or '100/h burst 10'")
+        return cls(_PERIODS[match["period"]] / float(match["count"]), int(match["burst"] or 1))
+
+    def __str__(self) -> str:
+        counts = {period: seconds / self.interval_s for period, seconds in _PERIODS.items()}
+        whole = [period for period, count in counts.items() if count > 0.5 and abs(count - round(count)) < 1e-6]
+        period = whole[0] if whole else "d"
+        count = f"{counts[period]:.6g}/{period}"
+        return count if self.burst == 1 else f"{count} burst {self.burst}"
+
+
+def _rate(value: Any) -> Any:
+    return value if value is None or isinstance(value, Rate) else Rate.parse(str(value))
+
+
+_RateText = Annotated[Rate | None, BeforeValidator(_rate), PlainSerializer(lambda rate: rate and str(rate))]
+
+
+class Quota(BaseModel):
+    """How much of a backend the whole fleet may use; None is no limit.
+
+    >>> Quota(submit="5/min", in_flight=3).submit
+    Rate(interval_s=12.0, burst=1)
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: Submissions, as ``5/min`` or ``20/s burst 4``.
+    submit: _RateText = None
+    #: Calls of any kind: submissions, status, results, look-ups.
+    requests: _RateText = None
+    #: Most provider jobs at once.
+    in_flight: int | None = Field(default=None, gt=0)
+
+
+class Policy(BaseModel):
+    """How a backend's runs are watched, and what is done when they fail."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: Failures that end a batch.
+    max_attempts: int = Field(default=5, gt=0)
+    #: Seconds after the first trouble at which a batch is given up.
+    max_total_s: float = Field(default=86_400.0, gt=0)
+    #: Most seconds before the first new try; each further one may take twice as long.
+    backoff_s: float = Field(default=1.0, gt=0)
+    #: Most seconds before any new try.
+    backoff_longest_s: float = Field(default=300.0, gt=0)
+    #: Most seconds between two looks at a run; a look comes after a tenth of the time waited, at least 50 ms.
+    poll_longest_s: float = Field(default=30.0, gt=0)
+    #: Seconds until a submitted job surely shows up in the provider's listings.
+    listing_delay_s: float = Field(default=120.0, ge=0)
+    #: Whether a run costs nothing, so that one in doubt is simply run again.
+    free: bool = False
+    #: Failures in a row that open the breaker.
+    breaker_failures: int = Field(default=5, gt=0)
+    #: Seconds until one run may try whether the backend works again; doubled while it does not, up to 16 times.
+    breaker_s: float = Field(default=30.0, gt=0)

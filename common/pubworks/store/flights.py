@@ -1,0 +1,155 @@
+"""Runs in flight: nobody holds them while the provider works; whoever finds one due asks how it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, case, func, select, update
+
+from pubworks.policy import Policy
+from pubworks.states import BatchState, RunState
+from pubworks.store import limits
+from pubworks.store.batches import CLAIMED, FAILING, to_claim
+from pubworks.store.engine import now
+from pubworks.store.records import Claim, Look
+from pubworks.store.statements import record
+from pubworks.store.tables import batches, provider_jobs
+
+#: A look comes after this part of the time waited, and after these seconds at least.
+_LAG = 0.1
+FIRST_LOOK_S = 0.05
+
+#: Looks that are due within these seconds are made together.
+_TOGETHER_S = 0.02
+
+
+def due(
+    connection: Connection, backend: str, *, calls: int, per_call: int, policy: Policy
+) -> tuple[list[Look], float | None]:
+    """Return runs in flight that the provider is to be asked about now; each becomes due again by itself.
+
+    Args:
+        connection: An open transaction.
+        backend: The backend.
+        calls: Most requests that are to be made.
+        per_call: Runs that one request can ask about.
+        policy: The backend's, for the spacing.
+
+    Returns:
+        The runs, and seconds to wait where a limit on requests kept it from more.
+    """
+    limited = limits.lock(connection, backend)
+    grant = limits.requests(limited, calls) if limited is not None else limits.Grant(calls)
+    if not grant.count:
+        return [], grant.wait_s
+    rows = connection.execute(_DUE, {
+        "p_backend": backend, "p_most": grant.count * per_call, "p_longest": policy.poll_longest_s
+    }).all()  # fmt: skip
+    if limited is not None:
+        limits.spend(connection, limited, policy, requests=-(-len(rows) // per_call))
+    held_up = len(rows) == grant.count * per_call and grant.count < calls
+    return [Look(*row) for row in rows], grant.wait_s if held_up else None
+
+
+AGE = func.coalesce(now() - batches.c.accepted_at, 0.0)
+
+
+def clamp(value: Any, least: Any, most: Any) -> Any:
+    """Return ``value``, but at least ``least`` and at most ``most``, as SQL of both dialects."""
+    return case((value > most, most), (value < least, least), else_=value)
+
+
+_NEXT = now() + clamp(_LAG * AGE, FIRST_LOOK_S, bindparam("p_longest"))
+
+
+def _due_now(state: BatchState, slack: float) -> Any:
+    return (
+        select(batches.c.id)
+        .where(
+            batches.c.backend == bindparam("p_backend"), batches.c.state == state,
+            batches.c.due_at <= now() + slack, batches.c.finished_at.is_(None),
+        )
+        .order_by(batches.c.due_at)
+        .limit(bindparam("p_most"))
+        .with_for_update(skip_locked=True)
+        .cte("chosen")
+    )  # fmt: skip
+
+
+def look_at(state: BatchState, next_due: Any, slack: float) -> Any:
+    """Return the UPDATE that gives due batches in a state to the one who asks, and makes them due again."""
+    chosen = _due_now(state, slack)
+    return (
+        update(batches)
+        .where(batches.c.id.in_(select(chosen.c.id)), batches.c.state == state)
+        .values(due_at=next_due)
+        .returning(
+            batches.c.id, batches.c.job_id, batches.c.fence, batches.c.provider_job_id,
+            AGE.label("age_s"), (batches.c.due_at - now()).label("due_in_s"),
+        )
+    )  # fmt: skip
+
+
+_DUE = look_at(BatchState.IN_FLIGHT, _NEXT, _TOGETHER_S)
+
+
+def take_up(
+    connection: Connection, backend: str, looks: Sequence[Look], *, owner: str, lease_s: float, policy: Policy
+) -> tuple[list[Claim], float | None]:
+    """Take a lease on runs that are over, to fetch their results; each result is one request.
+
+    Returns:
+        The claims, and seconds to wait where a limit on requests kept it from more.
+    """
+    limited = limits.lock(connection, backend)
+    grant = limits.requests(limited, len(looks)) if limited is not None else limits.Grant(len(looks))
+    claims = []
+    for look in looks[: grant.count]:
+        key = {"p_batch": look.batch_id, "p_fence": look.fence, "p_owner": owner, "p_lease": lease_s}
+        row = connection.execute(_TAKE_UP, key).one_or_none()
+        if row is not None:
+            run = connection.execute(_RUN, {"p_batch": row.id}).scalar_one()
+            claims.append(to_claim(row, backend, attempt=run, provider_job_id=row.provider_job_id))
+    if limited is not None:
+        limits.spend(connection, limited, policy, requests=len(claims))
+    return claims, grant.wait_s if grant.count < len(looks) else None
+
+
+_TAKE_UP = (
+    update(batches)
+    .where(
+        batches.c.id == bindparam("p_batch"), batches.c.fence == bindparam("p_fence"),
+        batches.c.state == BatchState.IN_FLIGHT, batches.c.lease_owner.is_(None),
+    )
+    .values(
+        fence=batches.c.fence + 1, due_at=None,
+        lease_owner=bindparam("p_owner"), lease_until=now() + bindparam("p_lease"),
+    )
+    .returning(*(batches.c[name] for name in CLAIMED), batches.c.provider_job_id, FAILING.label("failing_s"))
+)  # fmt: skip
+_RUN = select(func.max(provider_jobs.c.attempt)).where(
+    provider_jobs.c.batch_id == bindparam("p_batch"), provider_jobs.c.state == RunState.ACCEPTED
+)
+
+
+def look_again(connection: Connection, held: Claim, reason: str | None, wait_s: float) -> bool:
+    """Give back a run whose result could not be fetched yet; it is due again in ``wait_s`` seconds."""
+    key = {"p_batch": held.batch_id, "p_fence": held.fence, "p_reason": reason, "p_wait": wait_s}
+    if connection.execute(_LOOK_AGAIN, key).rowcount != 1:
+        return False
+    record(connection, held.job_id, "fetch failed", held.batch_id, reason=reason)
+    return True
+
+
+_LOOK_AGAIN = (
+    update(batches)
+    .where(
+        batches.c.id == bindparam("p_batch"), batches.c.fence == bindparam("p_fence"),
+        batches.c.state == BatchState.IN_FLIGHT,
+    )
+    .values(
+        due_at=now() + bindparam("p_wait"), lease_owner=None, lease_until=None, reason=bindparam("p_reason"),
+        failing_since=func.coalesce(batches.c.failing_since, now()),
+    )
+)  # fmt: skip

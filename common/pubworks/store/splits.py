@@ -1,0 +1,164 @@
+"""Halves of refused batches.
+
+A batch that is refused because one of its circuits is bad is replaced by its halves. The second one waits until the
+first was judged: when that is accepted, the bad circuit must be in the second, which is halved without asking, so that
+finding one bad circuit among ``n`` takes no more than ``2 log2(n) + 1`` extra runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from pubworks.states import BatchState
+from pubworks.store.engine import now
+from pubworks.store.records import Slice
+from pubworks.store.statements import record
+from pubworks.store.tables import batches, jobs, pubs
+
+#: Circuits that are refused alone, for the same reason and none accepted, before the others are not tried any more.
+_ENOUGH = 5
+
+_WAITS = "waits until its first half was judged"
+
+#: Spreads the seeds of halves; odd, and derived seeds fit into a signed C int.
+_SEED_STEP = 0x9E3779B1
+_SEEDS = 2**31
+
+
+def halve(connection: Connection, batch_id: str, reason: str, *, one_is_bad: bool, by_shots: bool) -> None:
+    """Store the halves of a batch that is SPLIT in this transaction.
+
+    Args:
+        connection: An open transaction.
+        batch_id: The batch.
+        reason: Why it was refused.
+        one_is_bad: Whether one of its circuits is to blame, and not their number.
+        by_shots: Halve the shots instead of the circuits.
+    """
+    row = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
+    place = _place(row.job_id)
+    halves = _halve_shots(row) if by_shots else _halve_circuits(row)
+    for number, half in enumerate(halves):
+        waits = one_is_bad and number == 1
+        connection.execute(batches.insert().values(
+            id=f"{batch_id}.{number}", job_id=row.job_id, position=row.position, backend=row.backend,
+            state=BatchState.PENDING, run_options=row.run_options, fence=0, attempts=0,
+            seed=_derive(row.seed, number, row.num_circuits), reason=_WAITS if waits else reason,
+            due_at=None if waits else place, **half,
+        ))  # fmt: skip
+    more = {"num_batches": jobs.c.num_batches + 1, "batches_left": jobs.c.batches_left + 1}
+    connection.execute(update(jobs).where(jobs.c.id == row.job_id).values(**more))
+    if by_shots:
+        _expect_more(connection, row)
+    record(connection, row.job_id, "split", batch_id, reason=reason)
+
+
+def _place(job_id: str) -> Any:
+    """Return the time by which halves queue: before what came later, and the first half's halves before the second."""
+    return select(jobs.c.created_at).where(jobs.c.id == job_id).scalar_subquery()
+
+
+def _halve_circuits(row: Row[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    middle = row.num_circuits // 2  # the smaller half first: where it is bad, that is found in fewer steps
+    first, second = cut([Slice(*piece) for piece in row.slices], middle)
+    return (
+        {"slices": first, "num_circuits": middle, "shots": row.shots},
+        {"slices": second, "num_circuits": row.num_circuits - middle, "shots": row.shots},
+    )
+
+
+def cut(slices: list[Slice], circuits: int) -> tuple[list[Slice], list[Slice]]:
+    """Cut slices after so many circuits.
+
+    >>> cut([Slice(0, 0, 3, 0), Slice(1, 0, 2, 0)], 4)[1]
+    [Slice(pub=1, first=1, end=2, first_shot=0)]
+    """
+    first: list[Slice] = []
+    second: list[Slice] = []
+    for piece in slices:
+        end = min(piece.end, piece.first + circuits)
+        circuits -= end - piece.first
+        if end > piece.first:
+            first.append(piece._replace(end=end))
+        if end < piece.end:
+            second.append(piece._replace(first=end))
+    return first, second
+
+
+def _halve_shots(row: Row[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    shots = row.shots // 2
+    later = [[pub, first, end, first_shot + shots] for pub, first, end, first_shot in row.slices]
+    same = {"num_circuits": row.num_circuits}
+    return {"slices": row.slices, "shots": shots, **same}, {"slices": later, "shots": row.shots - shots, **same}
+
+
+def _derive(seed: int | None, number: int, circuits: int) -> int | None:
+    """Return the seed of a half; two runs with the same seed would draw the same samples."""
+    return seed if seed is None or number == 0 else (seed + circuits * _SEED_STEP) % _SEEDS
+
+
+def _expect_more(connection: Connection, row: Row[Any]) -> None:
+    """Each circuit is run once more than planned, with fewer shots."""
+    for pub, first, end, _ in row.slices:
+        same = (pubs.c.job_id == row.job_id, pubs.c.position == pub)
+        connection.execute(update(pubs).where(*same).values(missing=pubs.c.missing + end - first))
+
+
+def is_hopeless(connection: Connection, batch_id: str) -> bool:
+    """Return whether a refused batch had better not be halved any more: circuits alone are all refused for one reason.
+
+    Then it is not a circuit that is bad, but an option, or all of them.
+    """
+    root = batch_id.partition(".")[0]
+    family = batches.c.id.startswith(f"{root}.", autoescape=True)
+    taken = batches.c.state.in_((BatchState.DONE, BatchState.IN_FLIGHT))
+    alone = family & (batches.c.state == BatchState.FAILED) & (batches.c.num_circuits == 1)
+    query = select(
+        func.count().filter(alone),
+        func.count(batches.c.reason.distinct()).filter(alone),
+        func.count().filter(taken & family),
+    ).where(batches.c.job_id == root.rpartition("-")[0])
+    refused, reasons, accepted = connection.execute(query).one()
+    return bool(refused >= _ENOUGH and reasons == 1 and not accepted)
+
+
+def judge_twin(connection: Connection, batch_id: str) -> None:
+    """Draw the conclusion from a half that the provider took: the other one holds the bad circuit."""
+    twin = _waiting_twin(connection, batch_id)
+    if twin is None:
+        return
+    if twin.num_circuits == 1:  # only its own refusal says why
+        _release(connection, twin)
+        return
+    reason = "its other half was accepted"
+    over = {"state": BatchState.SPLIT, "reason": reason, "finished_at": now()}
+    connection.execute(update(batches).where(batches.c.id == twin.id).values(**over))
+    halve(connection, twin.id, reason, one_is_bad=True, by_shots=False)
+
+
+def release_twin(connection: Connection, batch_id: str) -> None:
+    """Let the other half run, since this one tells nothing about it."""
+    twin = _waiting_twin(connection, batch_id)
+    if twin is not None:
+        _release(connection, twin)
+
+
+def _release(connection: Connection, twin: Row[Any]) -> None:
+    values = {"due_at": _place(twin.job_id), "reason": None}
+    connection.execute(update(batches).where(batches.c.id == twin.id).values(**values))
+
+
+def _waiting_twin(connection: Connection, batch_id: str) -> Row[Any] | None:
+    if not batch_id.endswith(".0"):
+        return None
+    return connection.execute(
+        select(batches)
+        .where(
+            batches.c.id == f"{batch_id.removesuffix('.0')}.1",
+            batches.c.state == BatchState.PENDING,
+            batches.c.due_at.is_(None),
+        )
+        .with_for_update()
+    ).one_or_none()

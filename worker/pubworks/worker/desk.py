@@ -1,0 +1,32 @@
+"""What a runner has at hand for one backend."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+from pubworks.backends.adapter import Adapter
+from pubworks.policy import Policy
+from pubworks.store.store import Store
+
+
+@dataclass
+class Desk:
+    """One backend in one process: how to reach it, on which terms, and where to write down what happens."""
+
+    store: Store
+    backend: str
+    adapter: Adapter
+    policy: Policy
+    #: Id of this process in leases.
+    owner: str
+    lease_s: float
+    #: Limits that the provider taught this process by refusing runs.
+    learned: dict[str, int] = field(default_factory=dict)
+    #: Time, by the monotonic clock, at which to claim again without a ring.
+    claim_at: float = math.inf
+
+    def claim_in(self, seconds: float) -> None:
+        """Have this process claim again in so many seconds at the latest."""
+        self.claim_at = min(self.claim_at, time.monotonic() + seconds)

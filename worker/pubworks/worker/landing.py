@@ -1,0 +1,47 @@
+"""Storing runs that came back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pubworks.collector.collect import collect, merge_alone
+from pubworks.errors import StoreUnreachable
+from pubworks.store import batches
+from pubworks.store.records import Run
+from pubworks.telemetry import log
+from pubworks.worker import trouble
+from pubworks.worker.desk import Desk
+from pubworks.worker.submission import Work
+
+
+def landed(desk: Desk, work: Work, data: list[Any], provider_job_id: str | None) -> Run | None:
+    """Return a run in the form in which it is stored; None: it cannot be understood, and its batch has failed.
+
+    Args:
+        desk: The backend.
+        work: What was run.
+        data: What the provider returned for each circuit.
+        provider_job_id: Its id of the run.
+    """
+    try:
+        outcomes = work.read(data)
+        chunks = [part.to_bytes() for part in outcomes]
+    except StoreUnreachable:
+        raise
+    except Exception as error:
+        trouble.unreadable(desk, work.claim, error)
+        return None
+    merged = {pub: merge_alone(work.pubs[pub], outcomes[position]) for position, pub in work.covered_alone()}
+    return Run(work.claim, chunks, merged, provider_job_id)
+
+
+def store(desk: Desk, runs: Sequence[Run]) -> None:
+    """Store runs, all in one transaction, and merge the PUBs that they complete."""
+    with desk.store.write() as connection:
+        ready = batches.complete(connection, runs)
+    for run in runs:
+        log("batch.done", batch=run.claim.batch_id, backend=desk.backend)
+    for job_id, pubs in ready.items():
+        if pubs:
+            collect(desk.store, job_id, pubs)

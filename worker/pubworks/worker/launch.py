@@ -1,0 +1,103 @@
+"""From a claimed batch to a run: of a provider that keeps it, or in this process."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from pubworks.errors import Rejected, StoreUnreachable
+from pubworks.store import batches, doubts, flights
+from pubworks.store.records import Claim
+from pubworks.telemetry import log
+from pubworks.worker import trouble
+from pubworks.worker.desk import Desk
+from pubworks.worker.spool import Spool
+from pubworks.worker.submission import Work, prepare
+
+
+def run_here(desk: Desk, claim: Claim) -> tuple[Work, Any] | None:
+    """Start a run that lives in this process. Returns it, or None where that failed."""
+    try:
+        work = prepare(desk.store, claim)
+        circuits = work.circuits(desk.adapter)
+        job = desk.adapter.run(circuits, claim.shots, claim.seed, claim.run_options, memory=work.wants_memory)
+    except StoreUnreachable:
+        raise
+    except Exception as error:
+        trouble.after_call(desk, claim, error)
+        return None
+    return work, job
+
+
+def submit(desk: Desk, spool: Spool, claim: Claim) -> bool:
+    """Submit a run to a provider that keeps it, and let it go. Returns whether it is in flight.
+
+    The intent is committed before the call, the provider's id after it; where the database is away then, the id is put
+    on the disk.
+    """
+    try:
+        work = prepare(desk.store, claim)
+        if _is_known_too_large(desk, claim):
+            return False
+        circuits = work.circuits(desk.adapter)
+    except StoreUnreachable:
+        raise
+    except Exception as error:  # nothing was called
+        trouble.after_call(desk, claim, _not_called(error))
+        return False
+    with desk.store.write() as connection:
+        if not batches.begin_call(connection, claim):
+            return False
+    try:
+        job = desk.adapter.run(
+            circuits, claim.shots, claim.seed, claim.run_options, memory=work.wants_memory, tag=claim.batch_id
+        )
+        provider_job_id = desk.adapter.job_id(job)
+        if not provider_job_id:
+            raise RuntimeError("the provider gave its job no id")  # it may run, and cannot be found
+    except Exception as error:
+        trouble.after_call(desk, claim, error, work)
+        return False
+    return _accept(desk, spool, claim, provider_job_id)
+
+
+def _is_known_too_large(desk: Desk, claim: Claim) -> bool:
+    """Halve a batch that was planned before the provider taught its limits."""
+    by_shots = claim.shots > desk.learned.get("max_shots", claim.shots)
+    by_circuits = claim.num_circuits > desk.learned.get("max_circuits", claim.num_circuits)
+    if not by_shots and not by_circuits:
+        return False
+    with desk.store.write() as connection:
+        batches.split(connection, claim, "larger than the provider takes", one_is_bad=False, by_shots=by_shots)
+    return True
+
+
+def _not_called(error: Exception) -> Exception:
+    """Return an error of our own for one that came before the provider was called: it will come again."""
+    rejected = Rejected(f"{type(error).__name__}: {error}")
+    rejected.__cause__ = error
+    return rejected
+
+
+def _accept(desk: Desk, spool: Spool, claim: Claim, provider_job_id: str) -> bool:
+    try:
+        with desk.store.write() as connection:
+            accepted = batches.accept(connection, claim, provider_job_id, flights.FIRST_LOOK_S)
+            accepted = accepted or doubts.adopt(connection, claim.batch_id, claim.fence, provider_job_id)
+    except StoreUnreachable:
+        spool.keep(claim, provider_job_id)
+        raise
+    if accepted:
+        log("run.accepted", batch=claim.batch_id, backend=desk.backend, provider_job_id=provider_job_id)
+    else:
+        _cancel(desk, claim, provider_job_id)
+    return accepted
+
+
+def _cancel(desk: Desk, claim: Claim, provider_job_id: str) -> None:
+    """Cancel a run of a batch that another worker runs by now."""
+    log("run.late", logging.ERROR, batch=claim.batch_id, backend=desk.backend, provider_job_id=provider_job_id)
+    try:
+        desk.adapter.cancel(provider_job_id)
+    except Exception as error:
+        log("cancel.failed", logging.WARNING, provider_job_id=provider_job_id, error=error)

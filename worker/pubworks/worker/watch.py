@@ -1,0 +1,217 @@
+"""Runs at a provider that keeps them: asked about when due, fetched when over, looked up when in doubt.
+
+Nothing of them lives here but a list of times at which to look: another worker can go on at any moment.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import math
+import time
+from collections import deque
+
+from qiskit.providers.jobstatus import JOB_FINAL_STATES, JobStatus
+
+from pubworks.errors import ProviderError, Rejected, StoreUnreachable
+from pubworks.store import doubts, flights
+from pubworks.store.records import Claim, Look, Run
+from pubworks.telemetry import log
+from pubworks.worker import landing, trouble
+from pubworks.worker.desk import Desk
+from pubworks.worker.submission import Work, prepare
+
+#: Requests for the status of runs that are made before something else gets its turn.
+_CALLS = 4
+
+#: Results that are fetched and then stored in one transaction.
+_FETCH = 8
+
+#: Batches in doubt that are looked up before something else gets its turn.
+_LOOK_UPS = 4
+
+#: Seconds between two looks at least: what becomes due meanwhile is asked for in one request.
+_APART_S = 0.03
+
+
+class Watch:
+    """Watches the runs of one backend.
+
+    Args:
+        desk: The backend.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._times: list[float] = []
+        self._not_before = 0.0
+        self._over: deque[Look] = deque()
+        self._ends: dict[str, JobStatus | None] = {}
+        self._fetch_at = 0.0
+        self._look_up_at = math.inf
+        self._fetching: list[Claim] = []
+        self._unstored: list[Run] = []
+
+    def expect(self, in_s: float) -> None:
+        """Look in so many seconds."""
+        heapq.heappush(self._times, time.monotonic() + in_s)
+
+    def look_up(self) -> None:
+        """Look batches in doubt up at the next turn."""
+        self._look_up_at = 0.0
+
+    def held(self) -> list[str]:
+        """Return the batches whose leases are needed: their results are being fetched."""
+        return [claim.batch_id for claim in [*self._fetching]]
+
+    def next_look(self) -> float:
+        """Return the time, by the monotonic clock, of the next thing to do."""
+        ask = max(self._times[0], self._not_before) if self._times else math.inf
+        fetch = self._fetch_at if self._over or self._unstored else math.inf
+        return min(ask, fetch, self._look_up_at)
+
+    def turn(self) -> None:
+        """Do what is due, a little of each."""
+        time_now = time.monotonic()
+        if self._times and max(self._times[0], self._not_before) <= time_now:
+            self._ask(time_now)
+        if self._look_up_at <= time_now:
+            self._look_up_doubts()
+        if (self._over or self._unstored) and self._fetch_at <= time.monotonic():
+            self._fetch()
+
+    def _ask(self, time_now: float) -> None:
+        per_call = self._desk.adapter.status_batch
+        with self._desk.store.write(durable=False) as connection:
+            looks, wait = flights.due(
+                connection, self._desk.backend, calls=_CALLS, per_call=per_call, policy=self._desk.policy
+            )
+        while self._times and self._times[0] <= time_now + _APART_S:
+            heapq.heappop(self._times)
+        self._not_before = time_now + _APART_S
+        if wait is not None:
+            self._not_before = time_now + wait
+        if wait is not None or len(looks) == _CALLS * per_call:
+            self.expect(0.0)  # there is more
+        for look in looks:
+            self.expect(look.due_in_s)
+        for first in range(0, len(looks), per_call):
+            self._ask_about(looks[first : first + per_call])
+
+    def _ask_about(self, looks: list[Look]) -> None:
+        ids = [look.provider_job_id or "" for look in looks]
+        try:
+            found = self._desk.adapter.statuses(ids)
+        except StoreUnreachable:
+            raise
+        except Exception as error:
+            if trouble.is_gone(self._desk, error) and len(looks) == 1:
+                self._over.extend(looks)  # fetching it will tell
+            else:
+                self._not_before = time.monotonic() + trouble.after_status(self._desk, error)
+            return
+        waiting = {look.batch_id for look in self._over}
+        for look, one in zip(looks, ids, strict=True):
+            status = found.get(one)
+            if status in (*JOB_FINAL_STATES, None) and look.batch_id not in waiting:
+                self._over.append(look)
+                self._ends[look.batch_id] = status
+
+    def _fetch(self) -> None:
+        if not self._unstored:
+            self._fetch_some()
+        if self._unstored:
+            landing.store(self._desk, self._unstored)
+            self._desk.adapter.forget([run.provider_job_id or "" for run in self._unstored])
+            self._unstored, self._fetching = [], []
+
+    def _fetch_some(self) -> None:
+        looks = [self._over[number] for number in range(min(_FETCH, len(self._over)))]
+        desk = self._desk
+        with desk.store.write() as connection:
+            claims, wait = flights.take_up(
+                connection, desk.backend, looks, owner=desk.owner, lease_s=desk.lease_s, policy=desk.policy
+            )
+        self._fetching = claims
+        taken = len(looks) if wait is None else len(claims)
+        for _ in range(taken):
+            self._over.popleft()
+        if wait is not None:
+            self._fetch_at = time.monotonic() + wait
+        for claim in claims:
+            self._fetch_one(claim)
+
+    def _fetch_one(self, claim: Claim) -> None:
+        assert claim.provider_job_id is not None
+        status = self._ends.pop(claim.batch_id, None)
+        try:
+            work = prepare(self._desk.store, claim)
+            run = self._land(work, claim.provider_job_id)
+        except StoreUnreachable:
+            raise  # its lease ends, and it is due again
+        except Exception as error:
+            self._fetching = [other for other in self._fetching if other is not claim]
+            self.expect(trouble.after_result(self._desk, claim, _as_told(error, status)))
+        else:
+            self._unstored += [run] if run is not None else []
+
+    def _land(self, work: Work, provider_job_id: str) -> Run | None:
+        job = self._desk.adapter.retrieve(provider_job_id)
+        data = self._desk.adapter.fetch(job, work.claim.num_circuits)
+        return landing.landed(self._desk, work, data, provider_job_id)
+
+    def _look_up_doubts(self) -> None:
+        desk = self._desk
+        with desk.store.write() as connection:
+            looks, wait = doubts.due(connection, desk.backend, _LOOK_UPS, desk.policy)
+        waits = [0.0 if len(looks) == _LOOK_UPS else look.due_in_s for look in looks]
+        self._look_up_at = time.monotonic() + min([*waits, math.inf if wait is None else wait])
+        for look in looks:
+            self._look_one_up(look)
+
+    def _look_one_up(self, look: Look) -> None:
+        """Adopt a run that is found by its tag, run one again that is surely not there, hold another."""
+        desk = self._desk
+        try:
+            found = desk.adapter.find(look.batch_id)
+        except Exception as error:
+            trouble.after_status(desk, error)
+            return
+        with desk.store.write() as connection:
+            if found:
+                doubts.adopt(connection, look.batch_id, look.fence, found[0])
+            elif desk.policy.free:
+                doubts.run_again(connection, look.batch_id, look.fence, "running it again is free")
+            elif found is None:
+                doubts.hold(connection, look.batch_id, look.fence, _HELD)
+            elif look.age_s > desk.policy.listing_delay_s:
+                doubts.run_again(connection, look.batch_id, look.fence, "the provider does not know it")
+        if found:
+            log("run.adopted", batch=look.batch_id, backend=desk.backend, provider_job_id=found[0])
+            self.expect(flights.FIRST_LOOK_S)
+            for surplus in found[1:]:
+                self._cancel(look, surplus)
+
+    def _cancel(self, look: Look, provider_job_id: str) -> None:
+        log("run.twice", logging.ERROR, batch=look.batch_id, provider_job_id=provider_job_id)
+        try:
+            self._desk.adapter.cancel(provider_job_id)
+        except Exception as error:
+            log("cancel.failed", logging.WARNING, provider_job_id=provider_job_id, error=error)
+
+
+def _as_told(error: Exception, status: JobStatus | None) -> Exception:
+    """Return an error as what it is: the provider said before that the run came to nothing."""
+    if status == JobStatus.CANCELLED:
+        return Rejected(f"The run was cancelled at the provider ({error}).")
+    if status == JobStatus.ERROR and not isinstance(error, ProviderError):
+        failed = ProviderError(str(error))
+        failed.__cause__ = error
+        return failed
+    return error
+
+
+_HELD = (
+    "nobody knows whether the provider took it, and it cannot be looked up; see the provider's list of jobs, then: "
+    "pubworks resolve ID adopt PROVIDER_ID | resubmit | fail"
+)

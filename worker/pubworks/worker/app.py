@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -44,12 +45,17 @@ for _noisy in ("celery.worker.strategy", "celery.app.trace", "qiskit"):  # a lin
 
 _station: Station | None = None
 
+#: Raised by the keeper while the broker is away, for the pool's children to see.
+_alone = multiprocessing.get_context("fork").Event()
+
 
 def station() -> Station:
     """Return the station of this process, made at its first use, with connections of its own."""
     global _station  # noqa: PLW0603
     if _station is None:
-        _station = Station(settings, Store(settings.database_url), worker_id)
+        _station = Station(
+            settings, Store(settings.database_url), worker_id, alone=lambda: served() if _alone.is_set() else ()
+        )
     return _station
 
 
@@ -75,11 +81,12 @@ class KeeperStep(bootsteps.StartStopStep):
         """Keep, until the worker has stopped."""
         if not _children(worker):  # a pool of threads: the first import is for the main one
             _import_qiskit()
+            station()
         row = {"id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "concurrency": worker.concurrency}
         keeper = Keeper(
             app, self._store, settings, row, window=queue.WINDOW,
             backends=served, children=lambda: {os.getpid(), *_children(worker)},
-            specs=registry.registered(settings),
+            specs=registry.registered(settings), alone=_alone,
         )  # fmt: skip
         worker_shutting_down.connect(lambda **_: self._limit_grace(worker, keeper), weak=False)
         worker_shutdown.connect(lambda **_: self._end(worker, keeper), weak=False)
@@ -138,6 +145,7 @@ def _start_child(**_: Any) -> None:
 
     _import_qiskit()
     np.random.seed()  # a fork copies the generator, and with it every sample that follows
+    station()
 
 
 @worker_process_shutdown.connect

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from celery import Celery
 
@@ -30,8 +31,24 @@ _MERGE_GRACE_S = 10.0
 #: Seconds after which a run that should have been looked at has lost its worker.
 _LATE_S = 2.0
 
+#: Seconds without the broker after which a worker goes on without it.
+_AWAY_S = 3.0
+
 #: PUBs, jobs that one round sees to.
 _AT_ONCE = 100
+
+
+class Flag(Protocol):
+    """An event, of threads or of processes."""
+
+    def set(self) -> None:
+        """Raise it."""
+
+    def clear(self) -> None:
+        """Lower it."""
+
+    def is_set(self) -> bool:
+        """Return whether it is raised."""
 
 
 class Keeper:
@@ -47,18 +64,20 @@ class Keeper:
         children: Returns the process ids that belong to this worker, its own included.
         specs: The registered backends, for their configured limits.
         describes: Whether to have backends built and described that nobody built before.
+        alone: Set while the broker is away, for the worker's processes to see.
     """
 
     def __init__(
         self, app: Celery, store: Store, settings: Settings, worker: dict[str, Any], *,
         backends: Callable[[], Sequence[str]], window: int, children: Callable[[], set[int]],
-        specs: Mapping[str, BackendSpec], describes: bool = True,
+        specs: Mapping[str, BackendSpec], describes: bool = True, alone: Flag | None = None,
     ) -> None:  # fmt: skip
         self._app, self._store, self._settings, self._worker = app, store, settings, worker
         self._backends, self._window, self._children = backends, window, children
         self._specs, self._describes, self._asked, self._configured = specs, describes, False, False
         self._spool = Spool(settings.data_dir / "spool")
         self._alive: set[int] = set()
+        self._alone, self._away_since = alone or threading.Event(), 0.0
         #: Held during a round: who forks takes it first, since a child inherits whatever is half done.
         self.busy = threading.Lock()
         self._stopped = threading.Event()
@@ -89,8 +108,7 @@ class Keeper:
             self._free_leases()
         if chores.unmerged or chores.unsettled:
             self._see_to_merges()
-        for backend, count in chores.due.items():
-            self._top_up(backend, count)
+        self._ring(chores.due)
 
     def _loop(self) -> None:
         rounds_per_sign_in = max(1, round(self._settings.lease_s / 3 / self._settings.keeper_interval_s))
@@ -163,6 +181,20 @@ class Keeper:
             raise
         except Exception:  # one job that cannot be merged must not hold up the others
             logging.getLogger("pubworks").exception("merge of job %s", job_id)
+
+    def _ring(self, due: Mapping[str, int]) -> None:
+        """Ring for what is due; while the broker is away, have this worker's processes look for themselves."""
+        try:
+            for backend, count in due.items():
+                self._top_up(backend, count)
+        except BrokerUnreachable:
+            self._away_since = self._away_since or time.monotonic()
+            if time.monotonic() - self._away_since > _AWAY_S:
+                self._alone.set()
+            raise
+        if due:
+            self._away_since = 0.0
+            self._alone.clear()
 
     def _top_up(self, backend: str, due: int) -> None:
         missing = due - queue.depth(self._app, backend)

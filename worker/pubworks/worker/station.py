@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
+from collections.abc import Callable, Sequence
 
 from pubworks.backends import live, registry
 from pubworks.backends.adapter import adapt
@@ -33,12 +35,16 @@ class Station:
         worker: Id of the worker that this process belongs to.
         room: Most runs of one backend in flight at once.
         waits: Whether a task lasts until there is room again, so that Celery gives the next one to a free child.
+        alone: Returns the backends to look after without being rung for, while the broker is away.
     """
 
-    def __init__(self, settings: Settings, store: Store, worker: str, *, room: int = 1, waits: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, worker: str, *,
+        room: int = 1, waits: bool = True, alone: Callable[[], Sequence[str]] = tuple,
+    ) -> None:  # fmt: skip
         self.settings, self.store = settings, store
         self.owner = f"{worker}/{os.getpid()}"
-        self._room, self._waits = room, waits
+        self._room, self._waits, self._alone = room, waits, alone
         self._spool = Spool(settings.data_dir / "spool")
         self._runners: dict[str, Runner] = {}
         self._stopped = threading.Event()
@@ -84,15 +90,30 @@ class Station:
         return Desk(self.store, backend, adapter, policy, self.owner, self.settings.lease_s)
 
     def _beat(self) -> None:
-        while not self._stopped.wait(self.settings.lease_s / 3):
-            held = [batch for runner in list(self._runners.values()) for batch in runner.held()]
-            if not held:
-                continue
+        renew_at = time.monotonic()
+        while not self._stopped.wait(min(self.settings.keeper_interval_s, self.settings.lease_s / 3)):
             try:
-                with self.store.write(durable=False) as connection:
-                    batches.renew(connection, self.owner, held, self.settings.lease_s)
+                if time.monotonic() >= renew_at:
+                    self._renew()
+                    renew_at = time.monotonic() + self.settings.lease_s / 3
+                self._look_after(self._alone())
             except StoreError as error:
                 log("store.away", logging.WARNING, error=error)
+
+    def _renew(self) -> None:
+        held = [batch for runner in list(self._runners.values()) for batch in runner.held()]
+        if held:
+            with self.store.write(durable=False) as connection:
+                batches.renew(connection, self.owner, held, self.settings.lease_s)
+
+    def _look_after(self, names: Sequence[str]) -> None:
+        """Find work without a broker."""
+        if not names:
+            return
+        with self.store.read() as connection:
+            due = fleet.chores(connection, names, self._room, 0.0, 0.0).due
+        for backend in due:
+            self._runner(backend).ring(1)
 
 
 def describe(spec: BackendSpec) -> BackendFacts:

@@ -90,25 +90,25 @@ class _Conflicts:
         self._size = max(self._size, place + 1)
 
     def count(self, rows: _Integers) -> int:
-        """Return how many members conflict with a basis."""
-        return int(np.bitwise_count(self._joined(rows)).sum())
+        """Return how many members conflict with a basis that is one of them, and not with itself."""
+        return int(np.bitwise_count(self._joined(rows, self._size - 1)).sum())
 
     def first_without(self, rows: _Integers) -> int:
         """Return the first member that does not conflict with a basis, or how many members there are."""
-        found = self._joined(rows).view(np.uint8)
+        found = self._joined(rows, self._size).view(np.uint8)
         free = (found != _ALL).nonzero()[0]
         if not len(free):
             return self._size
         bits = int(found[free[0]])
         return 8 * int(free[0]) + (~bits & (bits + 1)).bit_length() - 1  # its lowest bit that is 0
 
-    def _joined(self, rows: _Integers) -> NDArray[np.uint64]:
-        """Return the members that conflict with a basis, as bits."""
+    def _joined(self, rows: _Integers, most: int) -> NDArray[np.uint64]:
+        """Return the members that conflict with a basis, as bits; it can be with so many at most."""
         rows = rows[self._used[rows]]
         bits = self._bits[:, : 8 * -(-self._size // 64)].view(np.uint64)
         joined: NDArray[np.uint64] = np.bitwise_or.reduce(bits[rows[:_STEP]], axis=0)
         for start in range(_STEP, len(rows), _STEP):
-            if int(np.bitwise_count(joined).sum()) == self._size:
+            if int(np.bitwise_count(joined).sum()) == most:
                 break
             joined |= np.bitwise_or.reduce(bits[rows[start : start + _STEP]], axis=0)
         return joined

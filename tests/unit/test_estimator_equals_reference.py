@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from qiskit import QuantumCircuit, transpile
 from qiskit.circuit import ClassicalRegister, Parameter
 from qiskit.primitives import BackendEstimatorV2, PrimitiveResult
+from qiskit.primitives.containers.bindings_array import BindingsArray
+from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.providers.fake_provider import GenericBackendV2
-from qiskit.quantum_info import Pauli, SparseObservable, SparsePauliOp
+from qiskit.quantum_info import Pauli, PauliList, SparseObservable, SparsePauliOp
 from qiskit_aer import AerSimulator
 
 from pubworks.client import Client, Estimator
@@ -128,6 +130,44 @@ def test_transpiled_circuit_on_a_device_with_noise_and_layout(client: Client) ->
     circuit = transpile(rotation(3), device, initial_layout=[4, 2, 0], seed_transpiler=1)
     wanted = [SparsePauliOp(["XXZ", "ZZI", "YIY"], [1.0, 0.5, -2.0]).apply_layout(circuit.layout), "I" * 6]
     compare(client, device, [(circuit, wanted, np.linspace(0, 1, 6).reshape(2, 1, 3))])
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "XY",
+        Pauli("-XY"),
+        PauliList(["XX", "ZI"]),
+        SparsePauliOp(["XX", "II", "XX"], [1, 2, 0.5]),
+        SparseObservable.from_list([("YZ", 1.5), ("II", -1)]),
+        {Pauli("-XX"): 1.0, Pauli("ZZ"): np.float32(2)},
+        {"ZZ": 1 + 0j, "YY": 2},
+        np.array([["XX"], ["ZZ"]]),
+        np.array([Pauli("XX"), {"ZZ": 1.0}], dtype=object),
+        [["XX", SparsePauliOp("ZZ")], [{"IZ": 2.0}, Pauli("YI")]],
+        ObservablesArray(["XX", "II"]),
+        ObservablesArray({"ZZ": 1.0, "XI": -1.0}),
+    ],
+)
+def test_every_kind_of_observable(client: Client, wanted: Any) -> None:
+    compare(client, AER, [(rotation(2), wanted, [0.3, 1.1])], options={"default_precision": 0.1})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.1, 0.2],
+        [[0.1, 0.2]],
+        np.linspace(0, 3, 12).reshape(3, 2, 2),
+        {("a0", "a1"): [[1, 2], [3, 4]]},
+        {"a1": [0.1, 0.2], "a0": [0.3, 0.4]},
+        BindingsArray({"a0": [0.3, 0.4], "a1": [0.1, 0.2]}),
+    ],
+)
+def test_every_kind_of_values(client: Client, values: Any) -> None:
+    compare(
+        client, AER, [(rotation(2), ["XX", "ZI"], values)] if np.ndim(values) < 2 else [(rotation(2), "XX", values)]
+    )
 
 
 def test_random_wide_observables(client: Client) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,8 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.exceptions import QiskitError
 from qiskit.primitives import BackendEstimatorV2
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.quantum_info import Operator, Pauli, SparseObservable, SparsePauliOp
 from qiskit_aer import AerSimulator
 
 from pubworks.client import Client, Estimator
@@ -48,6 +51,33 @@ TURN.rx(Parameter("angle"), 0)
         (PLAIN, None),
         ((PLAIN,), None),
         (("ZZ", "ZZ"), None),
+        ((PLAIN, "iZZ"), None),
+        ((PLAIN, Pauli("-iZZ")), None),
+        ((PLAIN, "zz"), None),
+        ((PLAIN, ""), None),
+        ((PLAIN, b"ZZ"), None),
+        ((PLAIN, ("ZZ", "XX")), None),
+        ((PLAIN, [["ZZ"], ["XX", "YY"]]), None),
+        ((PLAIN, []), None),
+        ((PLAIN, Operator.from_label("ZZ")), None),
+        ((PLAIN, SparsePauliOp(["XX", "XX"], [1, -1])), None),
+        ((PLAIN, SparsePauliOp(["ZZ"], [float("nan")])), None),
+        ((PLAIN, SparsePauliOp(["ZZ"], np.array([Parameter("c")]))), None),
+        ((PLAIN, SparseObservable.zero(2)), None),
+        ((PLAIN, SparseObservable.from_list([("ZZ", 1j)])), None),
+        ((PLAIN, {"ZZ": 1.0, "ZZZ": 1.0}), None),
+        ((PLAIN, {}), None),
+        ((PLAIN, {"ZZ": None}), None),
+        ((TURN, "ZZ", {"other": 1}), None),
+        ((TURN, "ZZ", {"angle": 1, "other": 1}), None),
+        ((TURN, "ZZ", [float("nan")]), None),
+        ((TURN, "ZZ", [float("inf")]), None),
+        ((TURN, "ZZ", [1j]), None),
+        ((TURN, "ZZ", ["one"]), None),
+        ((PLAIN, "ZZ", None, float("nan")), None),
+        ((PLAIN, "ZZ", None, Decimal("0.1")), None),
+        ((PLAIN, "ZZ", None, np.array(0.1)), None),
+        ((PLAIN, "ZZ", None, 0.1, 1), None),
     ],
 )
 def test_same_type_of_error(client: Client, pub: Any, precision: Any) -> None:
@@ -57,6 +87,34 @@ def test_same_type_of_error(client: Client, pub: Any, precision: Any) -> None:
     with pytest.raises(theirs.type):
         Estimator(AER, client=client).run([pub], precision=precision)
     assert client.jobs(limit=1) == before
+
+
+@pytest.mark.parametrize("pubs", [(PLAIN, "ZZ"), None, 3, EstimatorPub.coerce((PLAIN, "ZZ"))])
+def test_same_type_of_error_where_there_is_no_list_of_pubs(client: Client, pubs: Any) -> None:
+    with pytest.raises(Exception) as theirs:  # noqa: PT011
+        BackendEstimatorV2(backend=AER).run(pubs).result()
+    with pytest.raises(theirs.type):
+        Estimator(AER, client=client).run(pubs)
+
+
+@pytest.mark.parametrize("coefficient", [float("nan"), float("inf")])
+@pytest.mark.parametrize("kind", [dict, SparseObservable.from_list])
+def test_coefficients_that_are_no_numbers(client: Client, kind: Any, coefficient: float) -> None:
+    """Qiskit refuses them in a ``SparsePauliOp`` only; otherwise the runs would be paid for, and be worth nothing."""
+    with pytest.raises(ValueError, match=r"coefficient of ZZ"):
+        Estimator(AER, client=client).run([(PLAIN, "ZZ"), (PLAIN, kind([("ZZ", coefficient), ("XX", 1.0)]))])
+    assert client.jobs(status="QUEUED") == []
+
+
+@pytest.mark.parametrize("precision", [np.float32(0.1), Fraction(1, 10), 1, True, 2.5])
+def test_precision_is_any_real_number(client: Client, precision: Any) -> None:
+    pub, options = (TURN, "ZZ", [1.0], precision), {"seed_simulator": np.int64(3), "abelian_grouping": np.bool_(True)}
+    theirs = BackendEstimatorV2(backend=AER, options=options).run([pub]).result()[0]
+    estimator = Estimator(AER, options=options, client=client)
+    for job in (estimator.run([pub]), estimator.run([pub[:3]], precision=precision)):
+        [ours] = job.result(60)
+        assert ours.metadata == {**theirs.metadata, "target_precision": float(precision)}
+        assert ours.data.evs == theirs.data.evs
 
 
 @pytest.mark.parametrize("precision", [float("inf"), 1e-6, 1e-200])

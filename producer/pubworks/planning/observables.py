@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit.primitives.containers.observables_array import ObservablesArray
 
-from pubworks.estimation.terms import keys, pack_terms, sort_keys
+from pubworks.estimation.terms import keys, label, pack_terms, sort_keys
 
 Integers = NDArray[np.int64]
 
@@ -38,13 +38,20 @@ class Table:
 
 
 def tabulate(observables: ObservablesArray, num_qubits: int) -> Table:
-    """Return observables as arrays."""
+    """Return observables as arrays.
+
+    Raises:
+        ValueError: A coefficient is NaN or infinite.
+    """
     flat = list(observables.sparse_observables_array().ravel())
     packed = pack_terms(flat, num_qubits)
     _, first, members = np.unique(keys(packed), return_index=True, return_inverse=True)
     terms = packed[first]
     _, first, basis_of = np.unique(sort_keys(terms[:, :2], num_qubits), return_index=True, return_inverse=True)
     coefficients = np.concatenate([np.zeros(0), *(np.real(observable.coeffs) for observable in flat)])
+    for place in np.flatnonzero(~np.isfinite(coefficients))[:1]:
+        name = label(packed[place], num_qubits)
+        raise ValueError(f"The coefficient of {name} in an observable is {coefficients[place]}; give a finite number.")
     ends = np.cumsum([observable.num_terms for observable in flat], dtype=np.int64)
     return Table(num_qubits, observables.shape, terms, terms[first, :2], basis_of, members, coefficients, ends)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING, Any, Literal
 
 from qiskit.primitives import BaseEstimatorV2
@@ -84,8 +85,12 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]
         options = self._options
         wanted = options.default_precision if precision is None else precision
         coerced = [EstimatorPub.coerce(pub, wanted) for pub in pubs]
-        names = ("abelian_grouping", "stds", "seed_simulator", "run_options")
-        stored = {option: getattr(options, option) for option in names}
+        stored = {
+            "abelian_grouping": bool(options.abelian_grouping),
+            "stds": options.stds,
+            "seed_simulator": None if options.seed_simulator is None else index(options.seed_simulator),
+            "run_options": options.run_options,
+        }
         target = self._client.target(self._target_name)
         draft = draft_estimator_job(coerced, target, stored, job_id=self._client.new_id(), name=name)
         return self._client.submit(draft)

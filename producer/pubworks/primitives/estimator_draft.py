@@ -88,7 +88,7 @@ def _shots(position: int, precision: float) -> int:
 
 
 def _measure(pub: EstimatorPub, options: dict[str, Any]) -> Measurement:
-    info = {"precision": pub.precision, "stds": options["stds"]}
+    info = {"precision": float(pub.precision), "stds": options["stds"]}
     return plan_measurement(pub, grouped=options["abelian_grouping"], info=info)
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.quantum_info import SparseObservable
@@ -143,6 +144,27 @@ def test_std_counts_the_shots_that_came_back() -> None:
     tally = Tally(measurement, covariance=False)
     tally.add(0, Counts(np.array([[0], [1]], dtype=np.uint8), np.array([75, 25]), np.array([2])))
     assert tally.finish() == (0.5, pytest.approx(np.sqrt(0.75 / 100)))
+
+
+def test_covariance_gives_the_scatter_of_repeated_estimates() -> None:
+    repeats, shots, random = 2000, 100, np.random.default_rng(4)
+    circuit = QuantumCircuit(2)
+    circuit.rx(Parameter("a"), 0)
+    pub = EstimatorPub.coerce((circuit, {"ZI": 1.0, "IZ": -0.7, "XX": 0.5}, np.zeros((repeats, 1))))
+    measurement = plan_measurement(pub, grouped=True, info=INFO)
+    correlated, even = [0.45, 0.05, 0.05, 0.45], [0.25] * 4
+    of_setting = [correlated if len(measurement.reads(setting)) == 2 else even for setting in (0, 1)]
+    drawn = np.concatenate([random.multinomial(shots, of_setting[setting]) for setting in measurement.settings])
+    outcomes = np.tile(np.arange(4, dtype=np.uint8), 2 * repeats)[:, None]
+    counts = Counts(outcomes, drawn, np.arange(4, 4 * (2 * repeats + 1), 4))
+    found = {}
+    for covariance in (False, True):
+        tally = Tally(measurement, covariance=covariance)
+        tally.add(0, counts)
+        found[covariance] = tally.finish()
+    scatter = found[True][0].std(ddof=1)
+    assert np.sqrt(np.mean(found[True][1] ** 2)) == pytest.approx(scatter, rel=0.06)  # four times its own error
+    assert found[False][1].mean() > 1.8 * scatter  # as if ZI and IZ, which cancel, erred together
 
 
 def test_covered_observables() -> None:

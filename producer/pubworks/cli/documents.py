@@ -37,4 +37,13 @@ def of_view(view: JobView) -> dict[str, Any]:
         "batches": dict(sorted(progress.batches.items())),
         "reasons": progress.reasons,
         "workers": view.num_workers,
+        "waits": [
+            {
+                "status": str(wait.state),
+                "batches": wait.num_batches,
+                "reason": wait.reason,
+                "due_in_s": wait.due_in_s and round(wait.due_in_s, 3),
+            }
+            for wait in view.waits
+        ],
     }

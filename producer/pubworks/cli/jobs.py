@@ -41,11 +41,12 @@ def _sheet(view: JobView) -> Table:
         ("status", record.state),
         ("", ""),
         ("now", story.waits_for(view)),
+        *(("waits", line) for line in story.waits(view)),
         ("backend", record.backend),
         ("PUBs", f"{progress.pubs_done} of {progress.num_pubs} have results"),
         ("batches", story.batches_in_words(view)),
         *((what, time and f"{render.ago(time)}  ({render.iso(time)})") for what, time in times),
-        *(("why", reason) for reason in progress.reasons),
+        *(("why", reason) for reason in story.reasons(view)),
     ])  # fmt: skip
 
 

@@ -8,10 +8,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pubworks.errors import BrokerUnreachable
+from pubworks.telemetry import log
+
 if TYPE_CHECKING:
+    from pubworks.policy import Policy
     from pubworks.settings import Settings
     from pubworks.store.records import JobRecord, Progress
     from pubworks.store.store import Store
+    from pubworks.store.waiting import Wait
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class JobView:
     num_workers: int
     #: Whether the broker, and so a worker, lives inside each process.
     embedded: bool
+    #: What its batches wait for that nobody works on.
+    waits: tuple[Wait, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,13 +53,32 @@ class Session:
 
     def view(self, job_id: str) -> JobView:
         """Return a job as it stands."""
-        from pubworks.store import fleet, jobs
+        from pubworks.store import fleet, jobs, waiting
 
         with self.store.read() as connection:
             record, progress = jobs.get(connection, job_id), jobs.progress(connection, job_id)
             workers = fleet.list_workers(connection, self.settings.lease_s)
+            waits = waiting.waits(connection, job_id, self.policy(record.backend)) if record.batches_left else ()
         serving = sum(record.backend in worker.backends for worker in workers)
-        return JobView(record, progress, serving, self.settings.embedded)
+        return JobView(record, progress, serving, self.settings.embedded, tuple(waits))
+
+    def policy(self, backend: str) -> Policy:
+        """Return how a backend's failures are judged; the default for one that has no table."""
+        from pubworks.policy import Policy
+
+        entry = self.settings.backends.get(backend)
+        return entry.policy if entry else Policy()
+
+    def ring(self, backend: str, times: int = 1) -> None:
+        """Tell the workers of a backend that batches are due; without a broker, their keeper finds it out."""
+        from pubworks.queue import make_app, ring
+
+        if self.settings.embedded or backend.startswith("live."):
+            return  # the broker reaches its own process only
+        try:
+            ring(make_app(self.settings), backend, times)
+        except BrokerUnreachable as error:
+            log("keeper.error", logging.WARNING, error=error)
 
     @contextmanager
     def working_on(self, record: JobRecord) -> Iterator[None]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pubworks.cli.render import span
 from pubworks.states import LEASED, BatchState, JobState
 
 if TYPE_CHECKING:
     from pubworks.cli.session import JobView
+    from pubworks.store.waiting import Wait
+
+#: What comes when a wait of batches in a state is over.
+_NEXT = {BatchState.PENDING: "next try", BatchState.UNCERTAIN: "next look-up"}
 
 
 def batches_in_words(view: JobView) -> str:
@@ -24,15 +29,44 @@ def waits_for(view: JobView) -> str:
         return ""
     held = batches.get(BatchState.HELD, 0)
     if held and held == record.batches_left:
-        return f"held: whether the provider took {held} of its runs is in doubt, and running them again would cost"
-    if not view.num_workers:
-        return _nobody(view)
-    running = sum(batches.get(state, 0) for state in LEASED)
+        return f"held: whether the provider took {_count(held, 'run', 'runs')} is in doubt; decide: pubworks held"
+    return _goes_on(view) if view.num_workers else _nobody(view)
+
+
+def _goes_on(view: JobView) -> str:
+    record = view.record
+    running = sum(view.progress.batches.get(state, 0) for state in LEASED)
     if running:
         return f"{_count(running, 'batch is', 'batches are')} being run"
     if record.batches_left == 0:
         return "its last results are being merged"
+    if any(wait.reason for wait in view.waits):
+        return f"{_count(record.batches_left, 'batch waits', 'batches wait')}"
     return f"waits for its turn; {_count(view.num_workers, 'worker serves', 'workers serve')} {record.backend}"
+
+
+def waits(view: JobView, *, with_times: bool = True) -> list[str]:
+    """Return what the batches wait for that have another reason than their turn, the next one due first.
+
+    Args:
+        view: The job.
+        with_times: Whether to say in how many seconds something comes; it changes with every look.
+    """
+    if view.record.state.is_final:
+        return []
+    return [_wait(wait, with_times) for wait in view.waits if wait.reason]
+
+
+def _wait(wait: Wait, with_times: bool) -> str:
+    in_s = wait.due_in_s if with_times and wait.state in _NEXT else None
+    due = "" if in_s is None else f"; {_NEXT[wait.state]} in {span(in_s)}"
+    return f"{wait.num_batches} {wait.state}: {wait.reason}{due}"
+
+
+def reasons(view: JobView) -> list[str]:
+    """Return the other reasons of a job's batches: those of what failed or is being run again."""
+    told = {wait.reason for wait in view.waits}
+    return [reason for reason in view.progress.reasons if reason not in told]
 
 
 def is_stuck(view: JobView) -> bool:

@@ -136,8 +136,9 @@ def _emit_line(view: JobView) -> None:
 
 
 def _line(view: JobView) -> str:
-    now = story.waits_for(view)
-    return f"{view.record.state}  {story.batches_in_words(view)}{f'  ({now})' if now else ''}"
+    now = [part for part in (story.waits_for(view), *story.waits(view, with_times=False)) if part]
+    words = f"  ({render.printable('; '.join(now))})" if now else ""
+    return f"{view.record.state}  {story.batches_in_words(view)}{words}"
 
 
 def _picture(view: JobView) -> RenderableType:
@@ -154,5 +155,5 @@ def _picture(view: JobView) -> RenderableType:
     counts = f"{progress.pubs_done}/{progress.num_pubs} PUBs"
     row.add_row(render.state_text(record.state), bar, story.batches_in_words(view), counts, running)
     title = f"{record.id}  {render.printable(record.name or '')}  on {record.backend}"
-    now = story.waits_for(view)
-    return Group(Text(title, style="bold"), row, *([Text(now, style="bright_black")] if now else []))
+    now = [render.printable(line) for line in (story.waits_for(view), *story.waits(view)) if line]
+    return Group(Text(title, style="bold"), row, *(Text(line, style="bright_black") for line in now))

@@ -175,11 +175,17 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         return reestimate(self._store, self._job_id, observables)
 
     def provider_jobs(self) -> list[dict[str, Any]]:
-        """Return every run of the job's batches: provider id, state, error, worker and times (seconds since 1970)."""
+        """Return every run of the job's batches: provider id, state, error, worker and times (seconds since 1970).
+
+        ``attempt`` counts the runs of a batch from 1 on.
+        """
         from pubworks.store import jobs
 
         with self._store.read() as connection:
-            return [dict(row._mapping) for row in jobs.runs(connection, self._job_id)]
+            rows = [dict(row._mapping) for row in jobs.runs(connection, self._job_id)]
+        for row in rows:
+            row["attempt"] = row.pop("number")
+        return rows
 
     def _state(self) -> JobState:
         from pubworks.store import jobs

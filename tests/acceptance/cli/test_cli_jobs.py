@@ -12,7 +12,7 @@ from qiskit.primitives import BitArray
 
 SHEET = {
     "id", "name", "primitive", "backend", "status", "num_pubs", "num_batches", "batches_left",
-    "created_at", "started_at", "finished_at", "pubs_done", "batches", "reasons", "workers",
+    "created_at", "started_at", "finished_at", "pubs_done", "batches", "reasons", "workers", "waits",
 }  # fmt: skip
 
 

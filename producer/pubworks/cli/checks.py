@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from pubworks.cli import exits
+from pubworks.cli import exits, limits
 from pubworks.cli.fleet import BackendView, look_at_backends
 from pubworks.cli.render import masked
 from pubworks.cli.session import Session, check_broker, session_of
 from pubworks.errors import PubworksError, SchemaOutOfDate
 from pubworks.settings import Settings, config_path, load_settings
-from pubworks.store import fleet, schema
+from pubworks.store import doubts, fleet, schema
+from pubworks.store.standing import standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,10 @@ def _database(settings: Settings) -> Iterator[Check]:
     try:
         with session_of(settings) as session:
             yield from (answers, Check("schema", True, f"{schema.head()}, up to date"))
-            yield from (_backend(view, session) for view in look_at_backends(session))
+            for view in look_at_backends(session):
+                yield _backend(view, session)
+                yield from _breaker(view, session)
+            yield from _held(session)
             yield _workers(session)
     except SchemaOutOfDate as error:
         yield from (answers, Check("schema", False, str(error), exits.code_of(error)))
@@ -97,6 +101,23 @@ def _build(name: str, spec: BackendSpec, session: Session) -> Check:
     if session.settings.embedded:
         return Check(name, True, detail)
     return Check(name, None, f"{detail}; no worker has built it yet. Start one: pubworks worker --backend {spec.name}")
+
+
+def _breaker(view: BackendView, session: Session) -> Iterator[Check]:
+    """Tell of a backend that fails again and again; nothing is sent to it meanwhile."""
+    with session.store.read() as connection:
+        stands = standing(connection, view.name, session.policy(view.name))
+    if stands is not None and stands.probe_at is not None:
+        detail = f"{limits.breaker(stands)}. Nothing else is sent meanwhile: pubworks backends limits {view.name}"
+        yield Check(f"breaker {view.name}", False, masked(detail), exits.FAILED)
+
+
+def _held(session: Session) -> Iterator[Check]:
+    with session.store.read() as connection:
+        number = len(doubts.held(connection))
+    if number:
+        detail = f"Whether the provider took them is in doubt: {number}. Decide on them: pubworks held"
+        yield Check("held batches", False, detail, exits.FAILED)
 
 
 def _workers(session: Session) -> Check:

@@ -60,8 +60,12 @@ def _entry(entry: BackendEntry) -> dict[str, Any]:
     flat |= {f"arguments.{key}": _argument(key, value) for key, value in entry.arguments.items()}
     for key, variable in entry.secrets.items():
         flat[f"secrets.{key}"] = f"${variable} ({'set' if variable in os.environ else 'not set'})"
-    limits = {name: getattr(entry, name) for name in ("max_circuits", "max_shots", "max_payload_bytes")}
-    return flat | {name: value for name, value in limits.items() if value is not None}
+    names = ("max_circuits", "max_shots", "max_payload_bytes", "adapter")
+    flat |= {name: value for name in names if (value := getattr(entry, name)) is not None}
+    for name in ("limits", "policy"):
+        said = getattr(entry, name).model_dump(mode="json", exclude_unset=True, exclude_none=True)
+        flat |= {f"{name}.{key}": value for key, value in said.items()}
+    return flat
 
 
 def _argument(name: str, value: Any) -> Any:

@@ -21,6 +21,7 @@ _BY_ERROR: tuple[tuple[type[errors.PubworksError], int], ...] = (
     (errors.ConfigError, USAGE),
     (errors.SubmissionError, USAGE),
     (errors.JobNotFound, NOT_FOUND),
+    (errors.BatchNotHeld, NOT_FOUND),
     (errors.JobTimeout, TIMED_OUT),
     (errors.StoreUnreachable, UNREACHABLE),
     (errors.BrokerUnreachable, UNREACHABLE),

@@ -1,4 +1,4 @@
-"""``pubworks backends`` and ``workers``."""
+"""What is known of the fleet, and ``pubworks workers``."""
 
 from __future__ import annotations
 
@@ -39,28 +39,6 @@ class BackendView:
         return "failed" if self.facts.error else "ready"
 
 
-#: What each status of a backend means.
-_LEGEND = {
-    "new": "new: no worker has built it yet; the first one does.",
-    "changed": "changed: its settings here are not those that the worker built it from; restart the worker.",
-    "failed": "failed: `pubworks doctor` says why.",
-    "unregistered": "unregistered: no pubworks.toml here names it.",
-}
-
-
-def backends(as_json: AsJson = False) -> None:
-    """List the backends, and what workers found out about them."""
-    with opened() as session:
-        views = look_at_backends(session)
-    if as_json:
-        render.emit({"backends": [_document(view) for view in views]})
-        return
-    columns = ("NAME", "STATUS", "QUBITS", "MAX CIRCUITS", "MAX SHOTS", "WORKERS", "WAITING", "FACTORY")
-    render.show(render.table(columns, [_row(view) for view in views]))
-    for status in sorted({view.status for view in views} & set(_LEGEND)):
-        render.say(_LEGEND[status])
-
-
 def look_at_backends(session: Session) -> list[BackendView]:
     """Return the registered backends and those that have waiting batches, by name."""
     from pubworks.backends import registry
@@ -76,42 +54,6 @@ def look_at_backends(session: Session) -> list[BackendView]:
         BackendView(name, specs.get(name), facts.get(name), serving[name], waiting.get(name, 0))
         for name in sorted(specs.keys() | waiting.keys())
     ]
-
-
-def _document(view: BackendView) -> dict[str, Any]:
-    from pubworks.backends.spec import Limits
-    from pubworks.store.records import BackendFacts
-
-    limits = view.spec.limits if view.spec else Limits()
-    facts = view.facts or BackendFacts(view.name, "", None, None, None)
-    return {
-        "name": view.name,
-        "status": view.status,
-        "factory": view.spec.factory if view.spec else None,
-        "num_qubits": facts.num_qubits,
-        "max_circuits": min((n for n in (facts.max_circuits, limits.max_circuits) if n), default=None),
-        "max_shots": limits.max_shots,
-        "max_payload_bytes": limits.max_payload_bytes,
-        "error": facts.error,
-        "described_at": render.iso(facts.described_at),
-        "workers": view.num_workers,
-        "waiting_batches": view.waiting,
-    }
-
-
-def _row(view: BackendView) -> tuple[Any, ...]:
-    document = _document(view)
-    keys = (
-        "name",
-        "status",
-        "num_qubits",
-        "max_circuits",
-        "max_shots",
-        "workers",
-        "waiting_batches",
-        "factory",
-    )
-    return tuple(document[key] for key in keys)
 
 
 def workers(as_json: AsJson = False) -> None:

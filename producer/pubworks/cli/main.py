@@ -10,7 +10,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pubworks.cli import config, db, demo, doctor, exits, fleet, jobs, render, result, submit, watch, worker
+from pubworks.cli import (
+    backends,
+    config,
+    db,
+    demo,
+    doctor,
+    exits,
+    fleet,
+    held,
+    jobs,
+    render,
+    result,
+    submit,
+    watch,
+    worker,
+)
 from pubworks.errors import PubworksError
 
 
@@ -62,7 +77,9 @@ app.command()(watch.watch)
 app.command()(result.result)
 app.command()(jobs.cancel)
 app.command("list")(jobs.list_jobs)
-app.command()(fleet.backends)
+app.command()(held.held)
+app.command()(held.resolve)
+app.add_typer(backends.app, name="backends")
 app.command()(fleet.workers)
 app.command()(worker.worker)
 app.add_typer(db.app, name="db")

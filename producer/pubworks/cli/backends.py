@@ -1,0 +1,132 @@
+"""``pubworks backends``: the list, and what to show, limit and forget of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from pubworks.cli import limits, render
+from pubworks.cli.fleet import BackendView, look_at_backends
+from pubworks.cli.jobs import AsJson
+from pubworks.cli.limits import Name
+from pubworks.cli.session import opened
+
+app = typer.Typer(rich_markup_mode=None)
+app.command("limits")(limits.limits)
+
+#: What each status of a backend means.
+_LEGEND = {
+    "new": "new: no worker has built it yet; the first one does.",
+    "changed": "changed: its settings here are not those that the worker built it from; restart the worker.",
+    "failed": "failed: `pubworks doctor` says why.",
+    "unregistered": "unregistered: no pubworks.toml here names it.",
+}
+
+
+@app.callback(invoke_without_command=True)
+def backends(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the backends and what workers found out about them; show or limit one of them."""
+    if context.invoked_subcommand is not None:
+        return
+    with opened() as session:
+        views = look_at_backends(session)
+    if as_json:
+        render.emit({"backends": [_document(view) for view in views]})
+        return
+    columns = ("NAME", "STATUS", "QUBITS", "MAX CIRCUITS", "MAX SHOTS", "WORKERS", "WAITING", "FACTORY")
+    render.show(render.table(columns, [_row(view) for view in views]))
+    for status in sorted({view.status for view in views} & set(_LEGEND)):
+        render.say(_LEGEND[status])
+
+
+def _document(view: BackendView) -> dict[str, Any]:
+    from pubworks.backends.spec import Limits
+    from pubworks.store.records import BackendFacts
+
+    bounds = view.spec.limits if view.spec else Limits()
+    facts = view.facts or BackendFacts(view.name, "", None, None, None)
+    return {
+        "name": view.name,
+        "status": view.status,
+        "factory": view.spec.factory if view.spec else None,
+        "num_qubits": facts.num_qubits,
+        "max_circuits": min((n for n in (facts.max_circuits, bounds.max_circuits) if n), default=None),
+        "max_shots": bounds.max_shots,
+        "max_payload_bytes": bounds.max_payload_bytes,
+        "error": facts.error,
+        "described_at": render.iso(facts.described_at),
+        "workers": view.num_workers,
+        "waiting_batches": view.waiting,
+    }
+
+
+def _row(view: BackendView) -> tuple[Any, ...]:
+    document = _document(view)
+    keys = (
+        "name",
+        "status",
+        "num_qubits",
+        "max_circuits",
+        "max_shots",
+        "workers",
+        "waiting_batches",
+        "factory",
+    )
+    return tuple(document[key] for key in keys)
+
+
+@app.command()
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Show all about a backend: what it is made from, what its provider taught, its limits and policy."""
+    with opened() as session:
+        limits.check_name(session, name)
+        (view,) = [one for one in look_at_backends(session) if one.name == name]
+        stands = limits.look(session, name)
+    if as_json:
+        render.emit({**_document(view), **_more(view), **limits.document(name, stands)})
+    else:
+        render.show(render.fields([*_fields(view), *limits.fields(stands)]))
+
+
+def _more(view: BackendView) -> dict[str, Any]:
+    assert view.spec is not None
+    return {
+        "adapter": view.spec.adapter,
+        "learned": (view.facts and view.facts.learned) or {},
+        "policy": view.spec.policy.model_dump(mode="json"),
+    }
+
+
+def _fields(view: BackendView) -> list[tuple[str, Any]]:
+    known, more = _document(view), _more(view)
+    said = view.spec.policy.model_fields_set if view.spec else set()
+    policy = {name: value for name, value in more["policy"].items() if name in said}
+    return [
+        ("backend", view.name),
+        ("status", view.status),
+        ("why", known["error"]),
+        ("factory", known["factory"]),
+        ("adapter", more["adapter"]),
+        ("qubits", known["num_qubits"]),
+        *((name.replace("_", " "), known[name]) for name in ("max_circuits", "max_shots", "max_payload_bytes")),
+        ("learned", ", ".join(f"{name} {value}" for name, value in more["learned"].items())),
+        ("policy", ", ".join(f"{name} {value}" for name, value in policy.items())),
+        ("workers", view.num_workers),
+        ("waiting", view.waiting),
+    ]
+
+
+@app.command()
+def forget(name: Name) -> None:
+    """Forget the limits that a provider taught by refusing runs; it may teach them again."""
+    from pubworks.store import fleet
+
+    with opened() as session:
+        limits.check_name(session, name)
+        with session.store.write() as connection:
+            forgotten = fleet.forget(connection, name)
+    if forgotten:
+        render.say(f"Forgotten what {name} taught. Workers that run keep it until they are started again.")
+    else:
+        render.say(f"{name} has taught no limits; there is nothing to forget.")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -67,10 +67,13 @@ def test_every_direct_dependency_is_explained() -> None:
 
 def test_reference_names_every_setting_command_and_state() -> None:
     from pubworks.cli.main import app
+    from pubworks.policy import Policy, Quota
     from pubworks.settings import BackendEntry, Settings
     from pubworks.states import BatchState, JobState
 
     page = (ROOT / "docs" / "reference.md").read_text()
     commands = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
-    names = [*Settings.model_fields, *BackendEntry.model_fields, *commands, *JobState, *BatchState]
+    commands += [group.name or "" for group in app.registered_groups]
+    settings = [name for model in (Settings, BackendEntry, Quota, Policy) for name in model.model_fields]
+    names = [*settings, *commands, *JobState, *BatchState]
     assert [name for name in names if f"`{name}`" not in page] == []

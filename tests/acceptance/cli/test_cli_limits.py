@@ -188,3 +188,15 @@ def test_a_rate_is_told_without_its_countdown_where_every_change_is_a_line(place
     assert waits(view, with_times=False) == ["1 PENDING: no more than 5/h submissions"]
     [line] = waits(view)
     assert line.startswith("1 PENDING: no more than 5/h submissions; next try in 1")
+
+
+def test_a_change_rings_the_backend_and_counts_without_a_broker(limited: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rung: list[tuple[str, int]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("pubworks.queue.ring", lambda app, backend, times: rung.append((backend, times)))
+        limited.run("backends", "limits", "picky", "--in-flight", 2)
+        assert rung == [], "an embedded broker reaches its own process only"
+        limited.run("backends", "limits", "picky", "--in-flight", 3, PUBWORKS_BROKER="redis://127.0.0.1:1/0")
+    assert rung == [("picky", 1)]
+    ran = limited.run("backends", "limits", "picky", "--in-flight", 4, PUBWORKS_BROKER="redis://127.0.0.1:1/0")
+    assert (ran.code, "0 of 4" in ran.out) == (0, True)

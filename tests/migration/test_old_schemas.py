@@ -71,8 +71,7 @@ def test_an_old_database_is_upgraded_and_read(dump: Path, tmp_path: Path) -> Non
         assert result.data.c.get_counts() == {"01": 15}
         assert result.metadata == {"shots": 5, "circuit_metadata": {"from": "the past"}}
         with client.store.write() as connection:
-            claim = batches.claim(connection, waiting.backend, "w/1", 60)
-        assert claim is not None
+            (claim,) = batches.claim(connection, waiting.backend, "w/1", 60).claims
         assert (claim.job_id, claim.shots, claim.seed) == (waiting.id, 5, 1)
 
 

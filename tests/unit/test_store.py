@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from pubworks.errors import JobNotFound
 from pubworks.states import BatchState, JobState
-from pubworks.store import batches, fleet, jobs, results
+from pubworks.store import batches, doubts, fleet, jobs, results
 from pubworks.store.engine import now
-from pubworks.store.records import BackendFacts, BatchDraft, Claim, JobDraft, PubDraft, Slice
+from pubworks.store.records import BackendFacts, BatchDraft, Claim, JobDraft, Slice
 from pubworks.store.store import Store
 from pubworks.store.tables import batches as batch_table
 from pubworks.store.tables import chunks as chunk_table
@@ -22,110 +21,16 @@ from pubworks.store.tables import events as event_table
 from pubworks.store.tables import jobs as job_table
 from pubworks.store.tables import provider_jobs as run_table
 from pubworks.store.tables import pubs as pub_table
-
-LEASE_S = 60.0
-
-
-def pub(size: int = 1, shots: int = 10) -> PubDraft:
-    readout = {"num_clbits": 1, "measures": True, "registers": [["c", [0]]]}
-    return PubDraft("h1", (size,), size, shots, None, readout, {"name": "x"})
-
-
-def draft(job_id: str, *batch_slices: list[Slice], pubs: int | None = None, backend: str = "aer") -> JobDraft:
-    """A job of 10-shot batches, each given by its slices; PUBs as large as the slices make them."""
-    sizes: Counter[int] = Counter()
-    for slices in batch_slices:
-        for piece in slices:
-            sizes[piece.pub] = max(sizes[piece.pub], piece.end)
-    count = pubs if pubs is not None else len(sizes)
-    return JobDraft(
-        job_id, None, "sampler", backend, {}, {"h1": b"qpy"},
-        tuple(pub(sizes[position]) for position in range(count)),
-        tuple(BatchDraft(10, 7, tuple(slices)) for slices in batch_slices),
-        {"method": "x"},
-    )  # fmt: skip
-
-
-def one_each(count: int) -> list[list[Slice]]:
-    """One batch for each of some PUBs."""
-    return [[Slice(position, 0, 1, 0)] for position in range(count)]
-
-
-class Fleet:
-    """Short calls, each one transaction."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-
-    def submit(self, job: JobDraft) -> None:
-        with self.store.write() as connection:
-            jobs.submit(connection, job)
-
-    def claim(self, owner: str = "w/1", backend: str = "aer") -> Claim | None:
-        with self.store.write() as connection:
-            return batches.claim(connection, backend, owner, LEASE_S)
-
-    def take(self, owner: str = "w/1") -> Claim:
-        claim = self.claim(owner)
-        assert claim is not None
-        return claim
-
-    def begin_call(self, claim: Claim) -> bool:
-        with self.store.write() as connection:
-            return batches.begin_call(connection, claim)
-
-    def accept(self, claim: Claim, provider_id: str = "p1") -> bool:
-        with self.store.write() as connection:
-            return batches.accept(connection, claim, provider_id)
-
-    def complete(self, claim: Claim, *, merge: bool = True) -> list[int] | None:
-        outcomes = [f"{claim.batch_id}/{position}".encode() for position in range(len(claim.slices))]
-        merged = {piece.pub: b"merged" for piece in claim.slices} if merge else {}
-        with self.store.write() as connection:
-            return batches.complete(connection, claim, outcomes, merged, "p1")
-
-    def fail(self, claim: Claim, error: str = "broken") -> bool:
-        with self.store.write() as connection:
-            return batches.fail(connection, claim, error)
-
-    def end_leases(self, owner: str | None = None) -> int:
-        """Let every lease end, as if its time had passed, and have the keeper see it."""
-        with self.store.write() as connection:
-            ended = update(batch_table).where(batch_table.c.lease_until.is_not(None))
-            if owner:
-                ended = ended.where(batch_table.c.lease_owner == owner)
-            connection.execute(ended.values(lease_until=now() - 1))
-        with self.store.write() as connection:
-            return batches.expire(connection, "silent")
-
-    def cancel(self, job_id: str = "j1") -> bool:
-        with self.store.write() as connection:
-            return jobs.cancel(connection, job_id)
-
-    def rows(self, table: Any) -> list[Any]:
-        with self.store.read() as connection:
-            return list(connection.execute(select(table)).all())
-
-    def states(self) -> list[str]:
-        return [row.state for row in sorted(self.rows(batch_table), key=lambda row: (row.job_id, row.position))]
-
-    def runs(self) -> list[tuple[int, str, str | None]]:
-        return [(row.attempt, row.state, row.provider_job_id) for row in self.rows(run_table)]
-
-    def job(self, job_id: str = "j1") -> jobs.JobRecord:
-        with self.store.read() as connection:
-            return jobs.get(connection, job_id)
-
-    def happened(self, what: str) -> int:
-        return sum(row.what == what for row in self.rows(event_table))
+from pubworks.testing.store import Calls, check, draft, one_each
+from pubworks.testing.store.calls import LEASE_S, result
 
 
 @pytest.fixture
-def fleet_of(store: Store) -> Fleet:
-    return Fleet(store)
+def fleet_of(store: Store) -> Calls:
+    return Calls(store)
 
 
-def test_a_job_is_stored_whole_or_not_at_all(fleet_of: Fleet) -> None:
+def test_a_job_is_stored_whole_or_not_at_all(fleet_of: Calls) -> None:
     broken = draft("j1", *one_each(2))
     broken = JobDraft(**{**vars(broken), "batches": (*broken.batches, BatchDraft(10, "x" * 9, object()))})  # type: ignore[arg-type]
     with pytest.raises(Exception, match="object"):
@@ -134,13 +39,13 @@ def test_a_job_is_stored_whole_or_not_at_all(fleet_of: Fleet) -> None:
         assert fleet_of.rows(table) == []
 
 
-def test_a_circuit_is_stored_once_for_all_jobs(fleet_of: Fleet) -> None:
+def test_a_circuit_is_stored_once_for_all_jobs(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(2)))
     fleet_of.submit(draft("j2", *one_each(2)))
     assert len(fleet_of.rows(circuit_table)) == 1
 
 
-def test_a_claim_says_what_to_run(fleet_of: Fleet) -> None:
+def test_a_claim_says_what_to_run(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", [Slice(0, 0, 2, 0), Slice(1, 3, 4, 20)]))
     claim = fleet_of.take()
     assert claim == Claim(
@@ -152,7 +57,7 @@ def test_a_claim_says_what_to_run(fleet_of: Fleet) -> None:
     assert fleet_of.job().state == JobState.RUNNING
 
 
-def test_batches_are_claimed_in_order(fleet_of: Fleet) -> None:
+def test_batches_are_claimed_in_order(fleet_of: Calls) -> None:
     for job_id in ("j1", "j2"):
         fleet_of.submit(draft(job_id, *one_each(12)))
     order = [fleet_of.take().batch_id for _ in range(24)]
@@ -160,22 +65,21 @@ def test_batches_are_claimed_in_order(fleet_of: Fleet) -> None:
     assert fleet_of.claim() is None
 
 
-def test_other_backends_are_left_alone(fleet_of: Fleet) -> None:
+def test_other_backends_are_left_alone(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1), backend="other"))
     assert fleet_of.claim(backend="aer") is None
     assert fleet_of.claim(backend="other") is not None
 
 
-def test_what_is_not_due_yet_is_not_claimed(fleet_of: Fleet) -> None:
+def test_what_is_not_due_yet_is_not_claimed(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
     with fleet_of.store.write() as connection:
         connection.execute(update(batch_table).values(due_at=now() + 100))
     assert fleet_of.claim() is None
-    with fleet_of.store.read() as connection:
-        assert fleet.due(connection, ["aer"], 10) == {}
+    assert fleet_of.do(fleet.chores, ["aer"], 10, 60, 60).due == {}
 
 
-def test_many_threads_claim_each_batch_once(fleet_of: Fleet) -> None:
+def test_many_threads_claim_each_batch_once(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(60)))
     taken: list[str] = []
     errors: list[BaseException] = []
@@ -196,7 +100,7 @@ def test_many_threads_claim_each_batch_once(fleet_of: Fleet) -> None:
     assert sorted(taken) == sorted(f"j1-{position}" for position in range(60))
 
 
-def test_the_way_of_a_local_run(fleet_of: Fleet) -> None:
+def test_the_way_of_a_local_run(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
     claim = fleet_of.take()
     assert fleet_of.complete(claim) == []
@@ -210,7 +114,7 @@ def test_the_way_of_a_local_run(fleet_of: Fleet) -> None:
     assert (row.lease_owner, row.lease_until, row.due_at, row.reason) == (None,) * 4
 
 
-def test_the_way_of_a_run_at_a_provider(fleet_of: Fleet) -> None:
+def test_the_way_of_a_run_at_a_provider(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
     claim = fleet_of.take()
     assert fleet_of.begin_call(claim)
@@ -218,11 +122,15 @@ def test_the_way_of_a_run_at_a_provider(fleet_of: Fleet) -> None:
     assert fleet_of.accept(claim, "ibm-7")
     assert fleet_of.states() == ["IN_FLIGHT"]
     assert fleet_of.runs() == [(1, "ACCEPTED", "ibm-7")]
-    assert fleet_of.complete(claim) == []
+    assert fleet_of.batch().lease_owner is None  # nobody holds it while it queues
+    assert fleet_of.claim() is None
+    (taken_up,) = fleet_of.take_up(fleet_of.looks())
+    assert fleet_of.complete(taken_up) == []
     assert fleet_of.states() == ["DONE"]
+    assert fleet_of.runs() == [(1, "DONE", "ibm-7")]
 
 
-def test_a_call_begins_only_under_a_lease_that_holds(fleet_of: Fleet) -> None:
+def test_a_call_begins_only_under_a_lease_that_holds(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
     claim = fleet_of.take()
     with fleet_of.store.write() as connection:
@@ -231,7 +139,7 @@ def test_a_call_begins_only_under_a_lease_that_holds(fleet_of: Fleet) -> None:
     assert fleet_of.states() == ["CLAIMED"]
 
 
-def test_steps_out_of_order_change_nothing(fleet_of: Fleet) -> None:
+def test_steps_out_of_order_change_nothing(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
     claim = fleet_of.take()
     assert not fleet_of.accept(claim)
@@ -242,22 +150,59 @@ def test_steps_out_of_order_change_nothing(fleet_of: Fleet) -> None:
     assert fleet_of.runs() == [(1, "ACCEPTED", "p1")]
 
 
-@pytest.mark.parametrize("step", ["begin_call", "accept", "complete", "fail"])
-def test_an_old_claim_can_do_nothing_after_a_newer_one(fleet_of: Fleet, step: str) -> None:
-    fleet_of.submit(draft("j1", *one_each(1)))
+@pytest.mark.parametrize("step", ["begin_call", "accept", "fail", "put_back", "doubt", "split"])
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_old_claim_can_do_nothing_after_a_newer_one(fleet_of: Calls, step: str, begun: bool) -> None:
+    fleet_of.submit(draft("j1", [Slice(0, 0, 2, 0)]))
     old = fleet_of.take("w/1")
     assert fleet_of.end_leases() == 1
     new = fleet_of.take("w/2")
     assert (old.fence, new.fence) == (1, 2)
-    if step == "accept":
+    if begun:
         assert fleet_of.begin_call(new)
-    before = fleet_of.rows(batch_table), fleet_of.rows(run_table), fleet_of.rows(chunk_table)
+    before = everything(fleet_of)
     assert not getattr(fleet_of, step)(old)
-    assert (fleet_of.rows(batch_table), fleet_of.rows(run_table), fleet_of.rows(chunk_table)) == before
-    assert fleet_of.complete(new) == []
+    assert everything(fleet_of) == before
+    assert fleet_of.complete(new, merge=False) == [0]
 
 
-def test_a_lease_that_ends_before_the_call_makes_the_batch_due(fleet_of: Fleet) -> None:
+def everything(fleet_of: Calls) -> list[Any]:
+    return [fleet_of.rows(table) for table in (batch_table, run_table, chunk_table, job_table, pub_table)]
+
+
+@pytest.mark.parametrize("step", ["begin_call", "accept", "fail", "put_back", "doubt", "split"])
+def test_who_let_a_run_go_does_not_hold_it(fleet_of: Calls, step: str) -> None:
+    fleet_of.submit(draft("j1", [Slice(0, 0, 2, 0)]))
+    claim = fleet_of.take()
+    fleet_of.fly(claim)
+    before = everything(fleet_of)
+    assert not getattr(fleet_of, step)(claim)
+    assert everything(fleet_of) == before
+
+
+@pytest.mark.parametrize("state", ["CLAIMED", "SUBMITTING", "IN_FLIGHT", "fetched"])
+def test_the_first_result_counts_whoever_runs_the_batch_by_now(fleet_of: Calls, state: str) -> None:
+    fleet_of.submit(draft("j1", *one_each(1)))
+    old = fleet_of.take("w/1")
+    fleet_of.end_leases()
+    new = fleet_of.take("w/2")
+    if state != "CLAIMED":
+        fleet_of.begin_call(new)
+    if state in ("IN_FLIGHT", "fetched"):
+        fleet_of.accept(new, "p2")
+    if state == "fetched":
+        (new,) = fleet_of.take_up(fleet_of.looks(), "w/3")
+    assert fleet_of.complete(old) == []
+    assert fleet_of.runs() == [(1, "DONE", "p1"), (2, "LOST", "p2" if state in ("IN_FLIGHT", "fetched") else None)]
+    for step in ("begin_call", "accept", "complete", "fail", "put_back", "doubt"):
+        assert not getattr(fleet_of, step)(new)
+    assert fleet_of.looks() == []
+    assert fleet_of.end_leases() == 0
+    assert fleet_of.job().state == JobState.DONE
+    check(fleet_of.store)
+
+
+def test_a_lease_that_ends_before_the_call_makes_the_batch_due(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
     fleet_of.take()
     assert fleet_of.end_leases() == 1
@@ -269,32 +214,34 @@ def test_a_lease_that_ends_before_the_call_makes_the_batch_due(fleet_of: Fleet) 
     assert fleet_of.rows(batch_table)[0].reason is None
 
 
-def test_a_lease_that_ends_during_the_call_holds_the_batch(fleet_of: Fleet) -> None:
+def test_a_lease_that_ends_during_the_call_leaves_the_batch_in_doubt(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
     assert fleet_of.begin_call(fleet_of.take())
     assert fleet_of.end_leases() == 1
-    assert fleet_of.states() == ["HELD"]
+    assert fleet_of.states() == ["UNCERTAIN"]
+    assert fleet_of.runs() == [(1, "UNCERTAIN", None)]
     assert fleet_of.claim() is None
+    assert [look.batch_id for look in fleet_of.doubts()] == ["j1-0"]
     assert fleet_of.job().state == JobState.RUNNING
 
 
-def test_a_run_in_flight_is_taken_up_by_its_id(fleet_of: Fleet) -> None:
+def test_a_run_in_flight_is_taken_up_by_its_id(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
-    old = fleet_of.take("w/1")
-    fleet_of.begin_call(old)
-    fleet_of.accept(old, "ibm-7")
+    fleet_of.fly(fleet_of.take("w/1"), "ibm-7")
+    (old,) = fleet_of.take_up(fleet_of.looks(), "w/1")
     assert fleet_of.end_leases() == 1
     assert fleet_of.states() == ["IN_FLIGHT"]
-    new = fleet_of.take("w/2")
-    assert (new.provider_job_id, new.fence, new.attempt) == ("ibm-7", 2, 1)
+    (new,) = fleet_of.take_up(fleet_of.looks(), "w/2")
+    assert (new.provider_job_id, new.fence, new.attempt) == ("ibm-7", 3, 1)
     assert fleet_of.states() == ["IN_FLIGHT"]
-    assert fleet_of.complete(old) is None
-    assert fleet_of.complete(new) == []
-    assert fleet_of.runs() == [(1, "DONE", "p1")]
+    assert not fleet_of.fail(old)
+    assert fleet_of.complete(old) == []
+    assert fleet_of.complete(new) is None
+    assert fleet_of.runs() == [(1, "DONE", "ibm-7")]
 
 
-@pytest.mark.parametrize("state", [BatchState.PENDING, BatchState.HELD, BatchState.IN_FLIGHT])
-def test_a_late_result_is_welcome_while_nobody_took_the_batch(fleet_of: Fleet, state: BatchState) -> None:
+@pytest.mark.parametrize("state", [BatchState.PENDING, BatchState.UNCERTAIN, BatchState.HELD, BatchState.IN_FLIGHT])
+def test_a_late_result_is_welcome_while_nobody_took_the_batch(fleet_of: Calls, state: BatchState) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
     claim = fleet_of.take()
     if state != BatchState.PENDING:
@@ -302,6 +249,8 @@ def test_a_late_result_is_welcome_while_nobody_took_the_batch(fleet_of: Fleet, s
     if state == BatchState.IN_FLIGHT:
         fleet_of.accept(claim)
     fleet_of.end_leases()
+    if state == BatchState.HELD:
+        fleet_of.do(doubts.hold, claim.batch_id, claim.fence, "unknown")
     assert fleet_of.states() == [state]
     assert fleet_of.complete(claim) == []
     assert fleet_of.job().state == JobState.DONE
@@ -309,7 +258,7 @@ def test_a_late_result_is_welcome_while_nobody_took_the_batch(fleet_of: Fleet, s
     assert fleet_of.runs() == [(1, "DONE", "p1")]
 
 
-def test_a_late_failure_is_not_welcome(fleet_of: Fleet) -> None:
+def test_a_late_failure_is_not_welcome(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
     claim = fleet_of.take()
     fleet_of.end_leases()
@@ -317,7 +266,7 @@ def test_a_late_failure_is_not_welcome(fleet_of: Fleet) -> None:
     assert fleet_of.states() == ["PENDING"]
 
 
-def test_a_lease_that_is_renewed_does_not_end(fleet_of: Fleet) -> None:
+def test_a_lease_that_is_renewed_does_not_end(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(2)))
     mine, other = fleet_of.take("w/1"), fleet_of.take("w/2")
     with fleet_of.store.write() as connection:
@@ -328,7 +277,7 @@ def test_a_lease_that_is_renewed_does_not_end(fleet_of: Fleet) -> None:
     assert fleet_of.states() == ["CLAIMED", "PENDING"]
 
 
-def test_a_process_that_stops_gives_back_its_own_leases_only(fleet_of: Fleet) -> None:
+def test_a_process_that_stops_gives_back_its_own_leases_only(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(2)))
     fleet_of.take("w/1")
     fleet_of.take("w/2")
@@ -337,7 +286,28 @@ def test_a_process_that_stops_gives_back_its_own_leases_only(fleet_of: Fleet) ->
     assert fleet_of.states() == ["CLAIMED", "PENDING"]
 
 
-def test_completing_twice_stores_once(fleet_of: Fleet) -> None:
+def test_several_batches_are_taken_and_stored_at_once(fleet_of: Calls) -> None:
+    for job_id in ("j1", "j2"):
+        fleet_of.submit(draft(job_id, *one_each(3)))
+    claims = fleet_of.taken(most=5).claims
+    assert [claim.batch_id for claim in claims] == ["j1-0", "j1-1", "j1-2", "j2-0", "j2-1"]
+    ready = fleet_of.do(batches.complete, [result(claim, merge=claim.job_id == "j1") for claim in claims])
+    assert ready == {"j1": [], "j2": [0, 1]}
+    assert (fleet_of.job("j1").state, fleet_of.job("j2").batches_left) == (JobState.DONE, 1)
+    check(fleet_of.store)
+
+
+def test_a_batch_that_comes_back_twice_at_once_is_stored_once(fleet_of: Calls) -> None:
+    fleet_of.submit(draft("j1", *one_each(1)))
+    old = fleet_of.take("w/1")
+    fleet_of.end_leases()
+    new = fleet_of.take("w/1")
+    assert fleet_of.do(batches.complete, [result(old), result(new, "late ")]) == {"j1": [0]}
+    assert [row.outcomes for row in fleet_of.rows(chunk_table)] == [b"j1-0/0"]
+    assert fleet_of.do(batches.complete, []) == {}
+
+
+def test_completing_twice_stores_once(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", [Slice(0, 0, 1, 0)], [Slice(0, 1, 2, 0)]))
     claim = fleet_of.take()
     assert fleet_of.complete(claim, merge=False) == []
@@ -347,7 +317,7 @@ def test_completing_twice_stores_once(fleet_of: Fleet) -> None:
     assert fleet_of.job().batches_left == 1
 
 
-def test_the_last_chunk_of_a_pub_makes_it_ready(fleet_of: Fleet) -> None:
+def test_the_last_chunk_of_a_pub_makes_it_ready(fleet_of: Calls) -> None:
     """PUB 0 lies in both batches, PUB 1 in the second only."""
     fleet_of.submit(draft("j1", [Slice(0, 0, 2, 0)], [Slice(0, 2, 3, 0), Slice(1, 0, 1, 0)]))
     one, two = fleet_of.take(), fleet_of.take()
@@ -371,12 +341,12 @@ def test_the_last_chunk_of_a_pub_makes_it_ready(fleet_of: Fleet) -> None:
     assert fleet_of.happened("finished") == 1
 
 
-def store_results(fleet_of: Fleet, merged: dict[int, bytes]) -> None:
+def store_results(fleet_of: Calls, merged: dict[int, bytes]) -> None:
     with fleet_of.store.write() as connection:
         results.store_results(connection, "j1", merged)
 
 
-def test_a_stored_result_never_changes(fleet_of: Fleet) -> None:
+def test_a_stored_result_never_changes(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
     fleet_of.complete(fleet_of.take(), merge=False)
     store_results(fleet_of, {0: b"first"})
@@ -391,7 +361,7 @@ def test_a_stored_result_never_changes(fleet_of: Fleet) -> None:
 @pytest.mark.parametrize(
     ("good", "state"), [([1, 1, 1], "DONE"), ([1, 0, 1], "PARTIAL"), ([0, 0, 1], "PARTIAL"), ([0, 0, 0], "FAILED")]
 )
-def test_how_a_job_ends(fleet_of: Fleet, good: list[int], state: str) -> None:
+def test_how_a_job_ends(fleet_of: Calls, good: list[int], state: str) -> None:
     fleet_of.submit(draft("j1", *one_each(3)))
     for fine in good:
         assert not fleet_of.job().state.is_final
@@ -407,7 +377,7 @@ def test_how_a_job_ends(fleet_of: Fleet, good: list[int], state: str) -> None:
     assert fleet_of.happened("finished") == 1
 
 
-def test_a_failure_waits_for_pubs_that_are_not_merged(fleet_of: Fleet) -> None:
+def test_a_failure_waits_for_pubs_that_are_not_merged(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(2)))
     assert fleet_of.complete(fleet_of.take(), merge=False) == [0]
     assert fleet_of.fail(fleet_of.take())
@@ -418,14 +388,14 @@ def test_a_failure_waits_for_pubs_that_are_not_merged(fleet_of: Fleet) -> None:
     assert fleet_of.job().state == JobState.PARTIAL
 
 
-def test_a_job_without_pubs_is_done_at_once(fleet_of: Fleet) -> None:
+def test_a_job_without_pubs_is_done_at_once(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", pubs=0))
     record = fleet_of.job()
     assert (record.state, record.num_batches) == (JobState.DONE, 0)
     assert record.finished_at is not None
 
 
-def test_pubs_with_nothing_to_run_wait_for_the_merge_only(fleet_of: Fleet) -> None:
+def test_pubs_with_nothing_to_run_wait_for_the_merge_only(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", pubs=2))
     with fleet_of.store.read() as connection:
         assert results.unmerged(connection, 10, 10) == {"j1": [0, 1]}
@@ -433,7 +403,7 @@ def test_pubs_with_nothing_to_run_wait_for_the_merge_only(fleet_of: Fleet) -> No
     assert fleet_of.job().state == JobState.DONE
 
 
-def test_cancelling_ends_what_waits(fleet_of: Fleet) -> None:
+def test_cancelling_ends_what_waits(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(3)))
     claim = fleet_of.take()
     assert fleet_of.cancel()
@@ -449,37 +419,89 @@ def test_cancelling_ends_what_waits(fleet_of: Fleet) -> None:
     assert (fleet_of.happened("cancelled"), fleet_of.happened("finished")) == (1, 0)
 
 
-@pytest.mark.parametrize("submitting", [False, True])
-def test_a_lease_of_a_cancelled_job_ends_for_good(fleet_of: Fleet, submitting: bool) -> None:
+@pytest.mark.parametrize(("submitting", "decision"), [(False, ""), (True, "run_again"), (True, "hold")])
+def test_a_lease_of_a_cancelled_job_ends_for_good(fleet_of: Calls, submitting: bool, decision: str) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
     claim = fleet_of.take()
     if submitting:
         fleet_of.begin_call(claim)
     fleet_of.cancel()
     fleet_of.end_leases()
+    if submitting:  # first it is looked up: what was paid for is kept
+        assert fleet_of.states() == ["UNCERTAIN"]
+        fleet_of.do(getattr(doubts, decision), claim.batch_id, claim.fence, "unknown")
     assert fleet_of.states() == ["CANCELLED"]
     assert fleet_of.claim() is None
     assert fleet_of.job().batches_left == 0
 
 
-def test_a_run_in_flight_of_a_cancelled_job_is_still_fetched(fleet_of: Fleet) -> None:
+def test_a_run_in_flight_of_a_cancelled_job_is_still_fetched(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
-    claim = fleet_of.take()
-    fleet_of.begin_call(claim)
-    fleet_of.accept(claim, "ibm-7")
+    fleet_of.fly(fleet_of.take(), "ibm-7")
     fleet_of.cancel()
-    fleet_of.end_leases()
-    assert fleet_of.take("w/2").provider_job_id == "ibm-7"
+    (claim,) = fleet_of.take_up(fleet_of.looks(), "w/2")
+    assert claim.provider_job_id == "ibm-7"
+    assert fleet_of.complete(claim) == []
+    assert (fleet_of.job().state, fleet_of.job().batches_left) == (JobState.CANCELLED, 0)
 
 
-def test_a_finished_job_is_not_cancelled(fleet_of: Fleet) -> None:
+@pytest.mark.parametrize("end", ["put_back", "split", "stop"])
+def test_what_is_given_back_of_a_cancelled_job_is_cancelled(fleet_of: Calls, end: str) -> None:
+    fleet_of.submit(draft("j1", [Slice(0, 0, 4, 0)]))
+    claim = fleet_of.take()
+    fleet_of.cancel()
+    assert fleet_of.expire("w/1") if end == "stop" else getattr(fleet_of, end)(claim)
+    assert fleet_of.claim() is None
+    assert fleet_of.job().batches_left == 0
+    check(fleet_of.store)
+
+
+def test_the_other_half_of_what_a_cancelled_job_runs_is_cancelled(fleet_of: Calls) -> None:
+    fleet_of.submit(draft("j1", [Slice(0, 0, 4, 0)]))
+    fleet_of.split(fleet_of.take(), one_is_bad=True)
+    claim = fleet_of.take()
+    fleet_of.cancel()
+    fleet_of.fly(claim)
+    assert fleet_of.claim() is None
+    assert sorted(fleet_of.states()) == ["CANCELLED", "IN_FLIGHT", "SPLIT"]
+    check(fleet_of.store)
+
+
+def test_waiting_for_a_limit_is_no_trouble(fleet_of: Calls) -> None:
+    fleet_of.submit(draft("j1", *one_each(1)))
+    assert fleet_of.put_back(fleet_of.take(), counts=False)
+    fleet_of.wait(100_000)
+    claim = fleet_of.take()
+    assert (claim.attempts, claim.failing_s) == (0, 0.0)
+    assert fleet_of.put_back(claim)
+    fleet_of.wait(100)
+    claim = fleet_of.take()
+    assert (claim.attempts, round(claim.failing_s)) == (1, 100)
+    fleet_of.fly(claim)
+    fleet_of.wait(100_000)  # in the provider's queue
+    (claim,) = fleet_of.take_up(fleet_of.looks())
+    assert (claim.attempts, claim.failing_s) == (1, 0.0)
+
+
+def test_what_is_put_back_waits_its_time(fleet_of: Calls) -> None:
+    fleet_of.submit(draft("j1", *one_each(1)))
+    assert fleet_of.put_back(fleet_of.take(), 30.0, reason="503")
+    assert (fleet_of.states(), fleet_of.batch().reason) == (["PENDING"], "503")
+    assert fleet_of.runs() == [(1, "FAILED", None)]
+    fleet_of.wait(29)
+    assert fleet_of.claim() is None
+    fleet_of.wait(1)
+    assert fleet_of.take().attempt == 2
+
+
+def test_a_finished_job_is_not_cancelled(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
     fleet_of.complete(fleet_of.take())
     assert not fleet_of.cancel()
     assert fleet_of.job().state == JobState.DONE
 
 
-def test_a_transaction_that_fails_leaves_nothing(fleet_of: Fleet) -> None:
+def test_a_transaction_that_fails_leaves_nothing(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
     seen = fleet_of.store.changes
     with pytest.raises(RuntimeError), fleet_of.store.write() as connection:  # noqa: PT012
@@ -492,7 +514,7 @@ def test_a_transaction_that_fails_leaves_nothing(fleet_of: Fleet) -> None:
     assert fleet_of.happened("cancelled") == 0
 
 
-def test_those_who_wait_are_told_when_a_job_ends(fleet_of: Fleet) -> None:
+def test_those_who_wait_are_told_when_a_job_ends(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(1)))
     claim = fleet_of.take()
     seen = fleet_of.store.changes
@@ -500,7 +522,7 @@ def test_those_who_wait_are_told_when_a_job_ends(fleet_of: Fleet) -> None:
     assert fleet_of.store.changes == seen + 1
 
 
-def test_jobs_are_found_by_a_part_of_their_id(fleet_of: Fleet) -> None:
+def test_jobs_are_found_by_a_part_of_their_id(fleet_of: Calls) -> None:
     for job_id in ("01ABC", "01ABD", "01A", "x%y"):
         fleet_of.submit(draft(job_id, pubs=0))
     with fleet_of.store.read() as connection:
@@ -517,7 +539,7 @@ def test_jobs_are_found_by_a_part_of_their_id(fleet_of: Fleet) -> None:
             jobs.state(connection, "nope")
 
 
-def test_jobs_are_listed_newest_first(fleet_of: Fleet) -> None:
+def test_jobs_are_listed_newest_first(fleet_of: Calls) -> None:
     for number in range(4):
         fleet_of.submit(draft(f"j{number}", *one_each(number % 2), pubs=number % 2, backend=f"b{number // 2}"))
     with fleet_of.store.read() as connection:
@@ -526,19 +548,19 @@ def test_jobs_are_listed_newest_first(fleet_of: Fleet) -> None:
         assert [job.id for job in jobs.newest(connection, 9, None, "b0")] == ["j1", "j0"]
 
 
-def test_due_batches_are_counted_up_to_a_limit(fleet_of: Fleet) -> None:
+def test_due_batches_are_counted_up_to_a_limit(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", *one_each(5)))
     fleet_of.submit(draft("j2", *one_each(2), backend="b"))
     fleet_of.take()
+    assert fleet_of.do(fleet.chores, ["aer", "b", "c"], 3, 60, 60).due == {"aer": 3, "b": 2}
+    assert fleet_of.do(fleet.chores, [], 3, 60, 60).due == {}
     with fleet_of.store.read() as connection:
-        assert fleet.due(connection, ["aer", "b", "c"], 3) == {"aer": 3, "b": 2}
-        assert fleet.due(connection, [], 3) == {}
         assert fleet.queue_depths(connection) == {"aer": 4, "b": 2}
         assert fleet.owners(connection, "w") == {"w/1"}
         assert fleet.owners(connection, "w/") == set()
 
 
-def test_the_newest_word_about_a_backend_counts(fleet_of: Fleet) -> None:
+def test_the_newest_word_about_a_backend_counts(fleet_of: Calls) -> None:
     for facts in (BackendFacts("aer", "s1", None, None, "no driver"), BackendFacts("aer", "s2", 5, 100, None)):
         with fleet_of.store.write() as connection:
             fleet.describe_backend(connection, facts)
@@ -550,7 +572,7 @@ def test_the_newest_word_about_a_backend_counts(fleet_of: Fleet) -> None:
         assert fleet.get_backend(connection, "other") is None
 
 
-def test_workers_sign_in_and_out(fleet_of: Fleet) -> None:
+def test_workers_sign_in_and_out(fleet_of: Calls) -> None:
     row = {"id": "w", "host": "h", "pid": 1, "concurrency": 2, "backends": ["aer"]}
     for names in (["aer"], ["aer", "b"]):
         with fleet_of.store.write() as connection:

@@ -15,7 +15,7 @@ from pubworks.policy import Policy
 from pubworks.states import LEASED, BatchState, JobState, RunState
 from pubworks.store import limits, splits
 from pubworks.store.engine import now
-from pubworks.store.jobs import cancel_waiting, settle
+from pubworks.store.jobs import cancel_given_back, settle
 from pubworks.store.records import Claim, Run, Slice, Taken
 from pubworks.store.results import insert_results
 from pubworks.store.statements import one_of, record
@@ -50,7 +50,7 @@ def claim(
         rows = connection.execute(_TAKE, {**key, "p_most": grant.count}).all()
         limits.spend(connection, limited, policy or Policy(), submissions=len(rows))
     more = grant.wait_s if len(rows) == grant.count < most else None
-    return Taken(_open_runs(connection, rows, backend, owner), more, grant.why)
+    return Taken(_open_runs(connection, rows, backend, owner), more, grant.why, limits.is_troubled(limited))
 
 
 def _due(*columns: Any) -> Any:
@@ -131,7 +131,6 @@ def accept(connection: Connection, held: Claim, provider_job_id: str, first_look
     note(connection, RUN_ACCEPTED, held, p_provider_job_id=provider_job_id)
     record(connection, held.job_id, "accepted", held.batch_id, provider_job_id=provider_job_id)
     splits.judge_twin(connection, held.batch_id)
-    limits.succeeded(connection, held.backend)
     return True
 
 
@@ -141,7 +140,7 @@ def complete(connection: Connection, runs: Sequence[Run]) -> dict[str, list[int]
     Returns:
         The PUBs of each job that are ready to be merged now.
     """
-    runs = _end(connection, runs)
+    runs, overtaken = _end(connection, runs)
     if not runs:
         return {}
     connection.execute(_INSERT_CHUNKS, [row for run in runs for row in _chunk_rows(run)])
@@ -149,17 +148,19 @@ def complete(connection: Connection, runs: Sequence[Run]) -> dict[str, list[int]
         {"p_batch": run.claim.batch_id, "p_attempt": run.claim.attempt, "p_provider_job_id": run.provider_job_id}
         for run in runs
     ])  # fmt: skip
+    if overtaken:
+        connection.execute(_RUN_OVERTAKEN, {"p_batches": overtaken})
     ready = {}
     for job_id in sorted({run.claim.job_id for run in runs}):
         ready[job_id] = _complete_job(connection, job_id, [run for run in runs if run.claim.job_id == job_id])
     return ready
 
 
-def _end(connection: Connection, runs: Sequence[Run]) -> list[Run]:
-    """End the batches of runs. Returns the first run of each that was not over yet."""
+def _end(connection: Connection, runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """End the batches of runs. Returns the first run of each that was not over, and those that others run by now."""
     firsts = {run.claim.batch_id: run for run in reversed(runs)}
-    done = connection.execute(_DONE, {"p_batches": list(firsts)}).scalars().all()
-    return [firsts[batch_id] for batch_id in done]
+    done = connection.execute(_DONE, {"p_batches": list(firsts)}).all()
+    return [firsts[row.id] for row in done], [row.id for row in done if row.fence != firsts[row.id].claim.fence]
 
 
 def _chunk_rows(run: Run) -> list[dict[str, Any]]:
@@ -206,7 +207,7 @@ def put_back(
         return False
     note(connection, _RUN_OVER, held, p_error=reason, p_state=state)
     record(connection, held.job_id, "put back", held.batch_id, reason=reason, counts=counts)
-    cancel_waiting(connection, held.job_id, only_if_cancelled=True)
+    cancel_given_back(connection, held.job_id)
     return True
 
 
@@ -239,7 +240,7 @@ def split(connection: Connection, held: Claim, reason: str, *, one_is_bad: bool,
     note(connection, _RUN_OVER, held, p_error=reason, p_state=RunState.FAILED)
     splits.release_twin(connection, held.batch_id)
     splits.halve(connection, held.batch_id, reason, one_is_bad=one_is_bad, by_shots=by_shots)
-    cancel_waiting(connection, held.job_id, only_if_cancelled=True)
+    cancel_given_back(connection, held.job_id)
     return True
 
 
@@ -276,17 +277,18 @@ def expire(connection: Connection, reason: str, owner: str | None = None) -> int
         else_=batches.c.state,
     )
     since = case((in_doubt, now()), else_=batches.c.accepted_at)
+    failing = case((in_doubt, _SINCE), else_=batches.c.failing_since)
     freed = connection.execute(
         update(batches)
         .where(leased, batches.c.id.in_(in_order))
-        .values(state=state, due_at=now(), accepted_at=since, lease_owner=None, lease_until=None, reason=reason)
+        .values(state=state, due_at=now(), accepted_at=since, failing_since=failing, reason=reason, **_FREE)
         .returning(batches.c.id, batches.c.job_id, batches.c.state)
     ).all()
     for row in freed:
         _end_intent(connection, row, reason)
         record(connection, row.job_id, "released", row.id, state=row.state, reason=reason)
-    for job_id in {row.job_id for row in freed}:
-        cancel_waiting(connection, job_id, only_if_cancelled=True)
+    for job_id in sorted({row.job_id for row in freed}):
+        cancel_given_back(connection, job_id)
     return len(freed)
 
 
@@ -313,7 +315,8 @@ def note(connection: Connection, statement: Update, held: Claim, **values: Any) 
 
 def _if(*states: BatchState) -> Update:
     same = (batches.c.id == bindparam("p_batch"), batches.c.fence == bindparam("p_fence"))
-    return update(batches).where(*same, one_of(batches.c.state, states))
+    held = batches.c.lease_owner.is_not(None)  # one in flight keeps its fence when it is let go
+    return update(batches).where(*same, held, one_of(batches.c.state, states))
 
 
 _FREE: dict[str, Any] = {"lease_owner": None, "lease_until": None}
@@ -324,7 +327,7 @@ _SINCE = func.coalesce(batches.c.failing_since, now())
 _BEGIN_CALL = _if(BatchState.CLAIMED).where(batches.c.lease_until > now()).values(state=BatchState.SUBMITTING)
 _ACCEPT = _if(BatchState.SUBMITTING).values(
     state=BatchState.IN_FLIGHT, accepted_at=now(), due_at=now() + bindparam("p_look"),
-    provider_job_id=bindparam("p_provider_job_id"), **_FREE,
+    provider_job_id=bindparam("p_provider_job_id"), failing_since=None, **_FREE,
 )  # fmt: skip
 _DONE = (
     update(batches)
@@ -333,11 +336,12 @@ _DONE = (
         batches.c.finished_at.is_(None),
     )
     .values(state=BatchState.DONE, reason=None, **_OVER)
-    .returning(batches.c.id)
+    .returning(batches.c.id, batches.c.fence)
 )
 _PUT_BACK = _if(*LEASED).values(
     state=BatchState.PENDING, reason=bindparam("p_reason"), due_at=now() + bindparam("p_wait"),
-    attempts=batches.c.attempts + bindparam("p_counts"), failing_since=_SINCE,
+    attempts=batches.c.attempts + bindparam("p_counts"),
+    failing_since=case((bindparam("p_counts") == 1, _SINCE), else_=batches.c.failing_since),
     provider_job_id=None, accepted_at=None, **_FREE,
 )  # fmt: skip
 _DOUBT = _if(BatchState.SUBMITTING).values(
@@ -355,6 +359,12 @@ _RUN_DONE = _RUN.values(
     state=RunState.DONE, finished_at=now(),
     provider_job_id=func.coalesce(bindparam("p_provider_job_id"), provider_jobs.c.provider_job_id),
 )  # fmt: skip
+#: What others run of a batch of which a result came first.
+_RUN_OVERTAKEN = (
+    update(provider_jobs)
+    .where(provider_jobs.c.batch_id.in_(bindparam("p_batches", expanding=True)), provider_jobs.c.finished_at.is_(None))
+    .values(state=RunState.LOST, error="the result of another run came first", finished_at=now())
+)
 _RUN_OVER = _RUN.values(state=bindparam("p_state"), error=bindparam("p_error"), finished_at=now())
 _RUN_IN_DOUBT = _RUN.values(state=RunState.UNCERTAIN, error=bindparam("p_error"))
 

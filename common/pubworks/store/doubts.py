@@ -13,8 +13,8 @@ from pubworks.states import BatchState, RunState
 from pubworks.store import limits, splits
 from pubworks.store.engine import now
 from pubworks.store.flights import AGE, FIRST_LOOK_S, clamp, look_at
-from pubworks.store.jobs import cancel_waiting, settle
-from pubworks.store.records import Look
+from pubworks.store.jobs import cancel_given_back, settle
+from pubworks.store.records import Claim, Look
 from pubworks.store.statements import record
 from pubworks.store.tables import batches, provider_jobs
 
@@ -41,7 +41,7 @@ def due(connection: Connection, backend: str, most: int, policy: Policy) -> tupl
     return [Look(*row) for row in rows], grant.wait_s if len(rows) == grant.count < most else None
 
 
-def adopt(connection: Connection, batch_id: str, fence: int, provider_job_id: str) -> bool:
+def adopt(connection: Connection, batch_id: str, fence: int, provider_job_id: str, *, by_hand: bool = False) -> bool:
     """Go on with a run that the provider did take, found by its tag or told by who called: -> IN_FLIGHT.
 
     Args:
@@ -49,6 +49,7 @@ def adopt(connection: Connection, batch_id: str, fence: int, provider_job_id: st
         batch_id: The batch.
         fence: The fence of the claim that made the run.
         provider_job_id: The provider's id of it.
+        by_hand: Whether a person gave it.
 
     Returns:
         Whether nobody ran the batch again meanwhile, so that this run is the batch's now.
@@ -57,10 +58,18 @@ def adopt(connection: Connection, batch_id: str, fence: int, provider_job_id: st
     job_id = connection.execute(_ADOPT, {**key, "p_look": FIRST_LOOK_S}).scalar()
     if job_id is None:
         return False
-    connection.execute(_RUN_ACCEPTED, {"p_batch": batch_id, "p_attempt": fence, "p_provider_job_id": provider_job_id})
+    run = {"p_batch": batch_id, "p_provider_job_id": provider_job_id, "p_by_hand": by_hand}
+    connection.execute(_RUN_ACCEPTED, run)
     record(connection, job_id, "adopted", batch_id, provider_job_id=provider_job_id)
     splits.judge_twin(connection, batch_id)
     return True
+
+
+def _latest(batch_id: Any) -> tuple[Any, Any]:
+    """Return the conditions for the latest run of a batch."""
+    other = provider_jobs.alias()
+    last = select(func.max(other.c.attempt)).where(other.c.batch_id == batch_id).scalar_subquery()
+    return provider_jobs.c.batch_id == batch_id, provider_jobs.c.attempt == last
 
 
 _ADOPTABLE = (BatchState.SUBMITTING, BatchState.UNCERTAIN, BatchState.HELD, BatchState.PENDING)
@@ -71,17 +80,40 @@ _ADOPT = (
     )
     .values(
         state=BatchState.IN_FLIGHT, provider_job_id=bindparam("p_provider_job_id"), accepted_at=now(),
-        due_at=now() + bindparam("p_look"), reason=None, lease_owner=None, lease_until=None,
+        due_at=now() + bindparam("p_look"), reason=None, failing_since=None, lease_owner=None, lease_until=None,
     )
     .returning(batches.c.job_id)
 )  # fmt: skip
 _RUN_ACCEPTED = (
     update(provider_jobs)
-    .where(provider_jobs.c.batch_id == bindparam("p_batch"), provider_jobs.c.attempt == bindparam("p_attempt"))
+    .where(*_latest(bindparam("p_batch")))
     .values(
-        state=RunState.ACCEPTED, provider_job_id=bindparam("p_provider_job_id"), accepted_at=now(), finished_at=None
+        state=RunState.ACCEPTED, provider_job_id=bindparam("p_provider_job_id"), by_hand=bindparam("p_by_hand"),
+        accepted_at=now(), finished_at=None,
     )
-)
+)  # fmt: skip
+
+
+def hold_again(connection: Connection, claim: Claim, reason: str) -> bool:
+    """Give a batch back to the person who named a job for it that is none: IN_FLIGHT -> HELD."""
+    moved = connection.execute(
+        update(batches)
+        .where(
+            batches.c.id == claim.batch_id, batches.c.fence == claim.fence, batches.c.state == BatchState.IN_FLIGHT,
+            batches.c.lease_owner.is_not(None),
+        )
+        .values(
+            state=BatchState.HELD, reason=reason, due_at=None, lease_owner=None, lease_until=None, accepted_at=None,
+            provider_job_id=None, failing_since=func.coalesce(batches.c.failing_since, now()),
+        )
+    ).rowcount  # fmt: skip
+    if not moved:
+        return False
+    doubted = {"state": RunState.UNCERTAIN, "provider_job_id": None, "by_hand": False, "error": reason}
+    connection.execute(update(provider_jobs).where(*_latest(claim.batch_id)).values(**doubted))
+    record(connection, claim.job_id, "held", claim.batch_id, reason=reason)
+    cancel_given_back(connection, claim.job_id)
+    return True
 
 
 def run_again(connection: Connection, batch_id: str, fence: int, reason: str) -> bool:
@@ -99,34 +131,28 @@ def _decide(
     connection: Connection, batch_id: str, fence: int, reason: Any, *, state: BatchState, run: RunState
 ) -> bool:
     due_at = now() if state == BatchState.PENDING else None
+    before = (BatchState.UNCERTAIN, BatchState.HELD) if state == BatchState.PENDING else (BatchState.UNCERTAIN,)
     decided = connection.execute(
         update(batches)
-        .where(
-            batches.c.id == batch_id, batches.c.fence == fence,
-            batches.c.state.in_((BatchState.UNCERTAIN, BatchState.HELD)),
-        )
+        .where(batches.c.id == batch_id, batches.c.fence == fence, batches.c.state.in_(before))
         .values(state=state, due_at=due_at, reason=reason, accepted_at=None)
         .returning(batches.c.job_id, batches.c.reason)
-    ).one_or_none()  # fmt: skip
+    ).one_or_none()
     if decided is None:
         return False
-    _note_run(connection, batch_id, fence, run)
+    _note_run(connection, batch_id, run)
     record(connection, decided.job_id, state.lower(), batch_id, reason=decided.reason)
-    if state == BatchState.PENDING:
-        cancel_waiting(connection, decided.job_id, only_if_cancelled=True)
+    cancel_given_back(connection, decided.job_id)
     return True
 
 
-def _note_run(connection: Connection, batch_id: str, fence: int, run: RunState) -> None:
+def _note_run(connection: Connection, batch_id: str, run: RunState) -> None:
     over = {"finished_at": now()} if run == RunState.LOST else {}
     connection.execute(
         update(provider_jobs)
-        .where(
-            provider_jobs.c.batch_id == batch_id, provider_jobs.c.attempt == fence,
-            provider_jobs.c.state == RunState.UNCERTAIN,
-        )
+        .where(*_latest(batch_id), provider_jobs.c.state == RunState.UNCERTAIN)
         .values(state=run, **over)
-    )  # fmt: skip
+    )
 
 
 _HELD = select(
@@ -162,16 +188,20 @@ def resolve(connection: Connection, batch_id: str, decision: str, provider_job_i
         problem = "Several held batches fit" if found else "No held batch has the id"
         raise BatchNotHeld(f"{problem} {batch_id!r}. `pubworks held` shows those there are.")
     (row,) = exact
-    if decision == "adopt":
-        adopt(connection, row.id, row.fence, provider_job_id or "")
-    elif decision == "resubmit":
-        run_again(connection, row.id, row.fence, "a person decided to run it again")
-    else:
-        _give_up(connection, row)
+    if not _carry_out(connection, row, decision, provider_job_id):
+        raise BatchNotHeld(f"Batch {row.id} is held no more: somebody else decided, or its result came.")
     return str(row.id)
 
 
-def _give_up(connection: Connection, row: Row[Any]) -> None:
+def _carry_out(connection: Connection, row: Row[Any], decision: str, provider_job_id: str | None) -> bool:
+    if decision == "adopt":
+        return adopt(connection, row.id, row.fence, provider_job_id or "", by_hand=True)
+    if decision == "resubmit":
+        return run_again(connection, row.id, row.fence, "a person decided to run it again")
+    return _give_up(connection, row)
+
+
+def _give_up(connection: Connection, row: Row[Any]) -> bool:
     reason = f"a person gave it up; {row.reason}"
     ended = connection.execute(
         update(batches)
@@ -179,7 +209,8 @@ def _give_up(connection: Connection, row: Row[Any]) -> None:
         .values(state=BatchState.FAILED, reason=reason, due_at=None, finished_at=now())
     ).rowcount
     if ended:
-        _note_run(connection, row.id, row.fence, RunState.LOST)
+        _note_run(connection, row.id, RunState.LOST)
         record(connection, row.job_id, "failed", row.id, error=reason)
         splits.release_twin(connection, row.id)
         settle(connection, row.job_id, batches_ended=1)
+    return bool(ended)

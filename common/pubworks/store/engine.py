@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Float
 
 from pubworks.errors import ConfigError, StoreUnreachable
+
+#: Seconds without use after which a connection to a server is asked whether it is still there.
+_IDLE_S = 1.0
 
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -56,7 +60,7 @@ def make_engine(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(url, parsed.database)
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=30)
+        return _postgresql_engine(url)
     except ArgumentError:
         raise ConfigError(
             "The database URL cannot be read. Write sqlite:///path or postgresql+psycopg://user@host/name "
@@ -66,6 +70,26 @@ def make_engine(url: str) -> Engine:
         raise ConfigError(
             f"The driver for the database URL is not installed: {error}. pip install 'pubworks[postgres]'."
         ) from error
+
+
+def _postgresql_engine(url: str) -> Engine:
+    """Return an engine that asks a connection whether it is still there, if it was idle for a while."""
+    engine = create_engine(url, pool_size=10, max_overflow=20, pool_timeout=30)
+
+    @event.listens_for(engine, "checkin")
+    def _note(connection: Any, record: Any) -> None:  # noqa: ARG001
+        record.info["used_at"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: Any, proxy: Any) -> None:  # noqa: ARG001
+        if time.monotonic() - record.info.get("used_at", time.monotonic()) < _IDLE_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except Exception as error:
+            raise DisconnectionError from error  # the pool opens another one
+
+    return engine
 
 
 def _sqlite_engine(url: str, path: str | None) -> Engine:

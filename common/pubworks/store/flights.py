@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, select, update
+from sqlalchemy import Connection, bindparam, case, func, select, tuple_, update
 
 from pubworks.policy import Policy
 from pubworks.states import BatchState, RunState
@@ -104,22 +104,31 @@ def take_up(
     """
     limited = limits.lock(connection, backend)
     grant = limits.requests(limited, len(looks)) if limited is not None else limits.Grant(len(looks))
-    claims = []
-    for look in looks[: grant.count]:
-        key = {"p_batch": look.batch_id, "p_fence": look.fence, "p_owner": owner, "p_lease": lease_s}
-        row = connection.execute(_TAKE_UP, key).one_or_none()
-        if row is not None:
-            run = connection.execute(_RUN, {"p_batch": row.id}).scalar_one()
-            claims.append(to_claim(row, backend, attempt=run, provider_job_id=row.provider_job_id))
+    claims = _lease(connection, backend, looks[: grant.count], {"p_owner": owner, "p_lease": lease_s})
     if limited is not None:
         limits.spend(connection, limited, policy, requests=len(claims))
     return claims, grant.wait_s if grant.count < len(looks) else None
 
 
+def _lease(connection: Connection, backend: str, looks: Sequence[Look], who: dict[str, Any]) -> list[Claim]:
+    seen = [(look.batch_id, look.fence) for look in looks]
+    rows = connection.execute(_TAKE_UP, {"p_seen": seen, **who}).all() if seen else []
+    if not rows:
+        return []
+    runs = {run.batch_id: run for run in connection.execute(_RUNS, {"p_batches": [row.id for row in rows]})}
+    return [
+        to_claim(
+            row, backend, provider_job_id=row.provider_job_id,
+            attempt=runs[row.id].attempt, by_hand=runs[row.id].by_hand,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
 _TAKE_UP = (
     update(batches)
     .where(
-        batches.c.id == bindparam("p_batch"), batches.c.fence == bindparam("p_fence"),
+        tuple_(batches.c.id, batches.c.fence).in_(bindparam("p_seen", expanding=True)),
         batches.c.state == BatchState.IN_FLIGHT, batches.c.lease_owner.is_(None),
     )
     .values(
@@ -128,8 +137,8 @@ _TAKE_UP = (
     )
     .returning(*(batches.c[name] for name in CLAIMED), batches.c.provider_job_id, FAILING.label("failing_s"))
 )  # fmt: skip
-_RUN = select(func.max(provider_jobs.c.attempt)).where(
-    provider_jobs.c.batch_id == bindparam("p_batch"), provider_jobs.c.state == RunState.ACCEPTED
+_RUNS = select(provider_jobs.c.batch_id, provider_jobs.c.attempt, provider_jobs.c.by_hand).where(
+    provider_jobs.c.batch_id.in_(bindparam("p_batches", expanding=True)), provider_jobs.c.state == RunState.ACCEPTED
 )
 
 

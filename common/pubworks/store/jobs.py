@@ -129,21 +129,33 @@ _SETTLE = (
 
 def cancel(connection: Connection, job_id: str) -> bool:
     """Cancel a job: what waits is never run. Returns whether it was still open."""
-    waiting = cancel_waiting(connection, job_id)  # batches, then the job: the order in which a claim locks them
+    waiting = _end_waiting(connection, job_id)  # batches, then the job: the order in which a claim locks them
     cancelled = connection.execute(
         update(jobs).where(jobs.c.id == job_id, _OPEN).values(state=JobState.CANCELLED, finished_at=now())
     ).rowcount
     if cancelled:
+        waiting += cancel_given_back(connection, job_id)  # by those who saw the job still open
         record(connection, job_id, "cancelled", batches=waiting)
         tell(connection, job_id, JobState.CANCELLED)
     return bool(cancelled)
 
 
-def cancel_waiting(connection: Connection, job_id: str, *, only_if_cancelled: bool = False) -> int:
-    """End the batches of a job that nobody runs. Returns how many there were."""
+def cancel_given_back(connection: Connection, job_id: str) -> int:
+    """End the batches of a job that nobody runs, if it was cancelled. Returns how many there were.
+
+    Whoever makes a batch wait calls this after: of two that give back and cancel at one moment, the later one sees what
+    the other did, since both hold the job's row.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LOCK, {"p_job": job_id})
+    return _end_waiting(connection, job_id, only_if_cancelled=True)
+
+
+def _end_waiting(connection: Connection, job_id: str, *, only_if_cancelled: bool = False) -> int:
     waits = and_(batches.c.job_id == job_id, batches.c.state.in_((BatchState.PENDING, BatchState.HELD)))
-    if only_if_cancelled:
+    if only_if_cancelled:  # who holds one of them may wait for the job's row
         waits = and_(waits, exists().where(jobs.c.id == job_id, jobs.c.state == JobState.CANCELLED))
+        waits = batches.c.id.in_(select(batches.c.id).where(waits).with_for_update(skip_locked=True, of=batches))
     ended = {"state": BatchState.CANCELLED, "due_at": None, "finished_at": now(), "reason": "its job was cancelled"}
     waiting = connection.execute(update(batches).where(waits).values(**ended)).rowcount
     if waiting:
@@ -180,6 +192,8 @@ def find(connection: Connection, prefix: str) -> str:
     Raises:
         JobNotFound: No job fits, or several do.
     """
+    if not prefix:
+        raise JobNotFound("An empty id fits no job. `pubworks list` shows those there are.")
     fits = jobs.c.id.startswith(prefix, autoescape=True) | jobs.c.id.endswith(prefix, autoescape=True)
     found = list(connection.execute(select(jobs.c.id).where(fits).limit(3)).scalars())
     if prefix in found:

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
 
 from pubworks.policy import Policy, Quota, Rate
-from pubworks.states import AT_PROVIDER
+from pubworks.states import AT_PROVIDER, BatchState
 from pubworks.store.engine import now
 from pubworks.store.statements import insert_new, one_of
 from pubworks.store.tables import batches, limits
@@ -47,9 +47,12 @@ class Grant:
 
 _ROW = select(limits, now().label("now")).where(limits.c.backend == bindparam("p_backend"))
 _LOCK = _ROW.with_for_update()
+#: One whose result is being fetched is over at the provider.
+_IS_OVER = and_(batches.c.state == BatchState.IN_FLIGHT, batches.c.lease_owner.is_not(None))
 _IN_FLIGHT = select(func.count()).where(
-    batches.c.backend == bindparam("p_backend"), batches.c.finished_at.is_(None), one_of(batches.c.state, AT_PROVIDER)
-)
+    batches.c.backend == bindparam("p_backend"), batches.c.finished_at.is_(None), one_of(batches.c.state, AT_PROVIDER),
+    ~_IS_OVER,
+)  # fmt: skip
 _SPEND = (
     update(limits)
     .where(limits.c.backend == bindparam("p_backend"))
@@ -178,6 +181,11 @@ def failed(connection: Connection, backend: str, reason: str, policy: Policy, *,
     connection.execute(update(limits).where(limits.c.backend == backend).values(**values))
 
 
+def is_troubled(row: Row[Any]) -> bool:
+    """Return whether a success would change something."""
+    return bool(row.failures or row.snoozes or row.window)
+
+
 _WELL = (
     update(limits)
     .where(
@@ -203,10 +211,13 @@ def _lock_or_make(connection: Connection, backend: str) -> Row[Any]:
 
 
 def configure(connection: Connection, backend: str, quota: Quota) -> None:
-    """Take the limits of the configuration, if they are not those taken last: what was set live stays until then."""
+    """Take the limits of the configuration, if they are not those taken last: what was set live stays until then.
+
+    A configuration that names none changes nothing: a process that was set up without them must not lift them for all.
+    """
     said = quota.model_dump(mode="json", exclude_none=True)
     known = connection.execute(select(limits.c.configured).where(limits.c.backend == backend)).scalar()
-    if (known or {}) == said:
+    if not said or known == said:
         return
     set_quota(connection, backend, **dict(quota))
     connection.execute(update(limits).where(limits.c.backend == backend).values(configured=said))

@@ -89,8 +89,9 @@ class Claim:
     #: Failures so far that count, and seconds since the first trouble.
     attempts: int = 0
     failing_s: float = 0.0
-    #: The provider's id of the run, once it is in flight.
+    #: The provider's id of the run, once it is in flight, and whether a person gave it.
     provider_job_id: str | None = None
+    by_hand: bool = False
 
     @property
     def num_circuits(self) -> int:
@@ -106,6 +107,8 @@ class Taken:
     #: Seconds until more may be claimed; None: nothing else is due.
     wait_s: float | None = None
     why: str | None = None
+    #: Whether the backend was in trouble lately, so that a success is worth noting.
+    troubled: bool = False
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,10 @@ def halve(connection: Connection, batch_id: str, reason: str, *, one_is_bad: boo
             seed=_derive(row.seed, number, row.num_circuits), reason=_WAITS if waits else reason,
             due_at=None if waits else place, **half,
         ))  # fmt: skip
+    if by_shots:
+        _expect_more(connection, row)  # PUBs, then the job: the order in which a result locks them
     more = {"num_batches": jobs.c.num_batches + 1, "batches_left": jobs.c.batches_left + 1}
     connection.execute(update(jobs).where(jobs.c.id == row.job_id).values(**more))
-    if by_shots:
-        _expect_more(connection, row)
     record(connection, row.job_id, "split", batch_id, reason=reason)
 
 
@@ -101,7 +101,7 @@ def _derive(seed: int | None, number: int, circuits: int) -> int | None:
 
 def _expect_more(connection: Connection, row: Row[Any]) -> None:
     """Each circuit is run once more than planned, with fewer shots."""
-    for pub, first, end, _ in row.slices:
+    for pub, first, end, _ in sorted(row.slices):
         same = (pubs.c.job_id == row.job_id, pubs.c.position == pub)
         connection.execute(update(pubs).where(*same).values(missing=pubs.c.missing + end - first))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -59,14 +60,36 @@ class Store:
         return store
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Give a connection for reading one consistent state.
+    def read(self, *, together: bool = False) -> Iterator[Connection]:
+        """Give a connection for reading.
+
+        Args:
+            together: Whether a query may be streamed, which needs a transaction; otherwise each query is one by
+                itself, and costs a server one round trip.
 
         Raises:
             StoreUnreachable: The database does not answer.
         """
         with reachable(self.url), self._engine.get().connect() as connection:
-            yield connection.execution_options(reads_only=True)
+            options = {} if together else self._of_single_statements()
+            yield connection.execution_options(reads_only=True, **options)
+
+    @contextmanager
+    def write_one(self) -> Iterator[Connection]:
+        """Give a connection for one statement, which is a transaction by itself and costs a server one round trip.
+
+        Raises:
+            StoreUnreachable: The database does not answer.
+        """
+        if self.url.startswith("sqlite"):
+            with self.write() as connection:
+                yield connection
+            return
+        with reachable(self.url), self._engine.get().connect() as connection:
+            yield connection.execution_options(**self._of_single_statements())
+
+    def _of_single_statements(self) -> dict[str, Any]:
+        return {} if self.url.startswith("sqlite") else {"isolation_level": "AUTOCOMMIT"}
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Connection]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     text,
 )
 
@@ -139,6 +141,8 @@ provider_jobs = Table(
     Column("worker", _ID, nullable=False),
     #: The id by which the provider knows the job.
     Column("provider_job_id", Text),
+    #: Whether a person gave this id.
+    Column("by_hand", Boolean, nullable=False, server_default=false()),
     Column("error", Text),
     Column("claimed_at", Float, nullable=False),
     Column("accepted_at", Float),

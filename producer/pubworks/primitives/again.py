@@ -45,7 +45,7 @@ def _reestimate(store: Store, job_id: str, pub: StoredPub, observables: Observab
         raise NotMeasured(f"Job {job_id} is a Sampler's. Only the jobs of an Estimator can be evaluated again.")
     try:
         covered = cover(from_bytes(pub.measurement), observables)
-        with store.read() as connection:
+        with store.read(together=True) as connection:
             stored = chunks.iterate_chunks(connection, job_id, pub.position)
             parts = ((chunk.first, outcomes.from_bytes(chunk.outcomes)) for chunk in stored)
             data = evaluate(covered, parts, shots=pub.shots, circuit_metadata=pub.circuit_metadata)

@@ -31,7 +31,7 @@ def collect(store: Store, job_id: str, pubs: Sequence[int]) -> None:
     """Merge PUBs whose chunks are all stored, and store their results; harmless when done before."""
     for start in range(0, len(pubs), _PUBS_AT_ONCE):
         group = pubs[start : start + _PUBS_AT_ONCE]
-        with store.read() as connection:
+        with store.read(together=True) as connection:
             stored = jobs.load_pubs(connection, job_id, group)
             merged = {
                 pub: merge(stored[pub], read_chunks(results.iterate_chunks(connection, job_id, pub))) for pub in group

@@ -24,6 +24,8 @@ class Desk:
     lease_s: float
     #: Limits that the provider taught this process by refusing runs.
     learned: dict[str, int] = field(default_factory=dict)
+    #: Whether the backend was in trouble lately.
+    troubled: bool = False
     #: Time, by the monotonic clock, at which to claim again without a ring.
     claim_at: float = math.inf
 

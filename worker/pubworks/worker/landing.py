@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from pubworks.collector.collect import collect, merge_alone
 from pubworks.errors import StoreUnreachable
-from pubworks.store import batches
+from pubworks.store import batches, limits
 from pubworks.store.records import Run
 from pubworks.telemetry import log
 from pubworks.worker import trouble
@@ -32,6 +33,7 @@ def landed(desk: Desk, work: Work, data: list[Any], provider_job_id: str | None)
     except Exception as error:
         trouble.unreadable(desk, work.claim, error)
         return None
+    log("run.fetched", logging.DEBUG, batch=work.claim.batch_id, backend=desk.backend)
     merged = {pub: merge_alone(work.pubs[pub], outcomes[position]) for position, pub in work.covered_alone()}
     return Run(work.claim, chunks, merged, provider_job_id)
 
@@ -39,9 +41,12 @@ def landed(desk: Desk, work: Work, data: list[Any], provider_job_id: str | None)
 def store(desk: Desk, runs: Sequence[Run]) -> None:
     """Store runs, all in one transaction, and merge the PUBs that they complete."""
     with desk.store.write() as connection:
+        if desk.troubled and not desk.adapter.detachable:
+            limits.succeeded(connection, desk.backend)
         ready = batches.complete(connection, runs)
     for run in runs:
         log("batch.done", batch=run.claim.batch_id, backend=desk.backend)
     for job_id, pubs in ready.items():
         if pubs:
             collect(desk.store, job_id, pubs)
+            log("job.merged", logging.DEBUG, job=job_id, pubs=len(pubs))

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from pubworks.errors import Rejected, StoreUnreachable
-from pubworks.store import batches, doubts, flights
+from pubworks.store import batches, doubts, flights, limits
 from pubworks.store.records import Claim
 from pubworks.telemetry import log
 from pubworks.worker import trouble
@@ -26,6 +26,7 @@ def run_here(desk: Desk, claim: Claim) -> tuple[Work, Any] | None:
     except Exception as error:
         trouble.after_call(desk, claim, error)
         return None
+    log("run.started", logging.DEBUG, batch=claim.batch_id, backend=desk.backend)
     return work, job
 
 
@@ -45,9 +46,10 @@ def submit(desk: Desk, spool: Spool, claim: Claim) -> bool:
     except Exception as error:  # nothing was called
         trouble.after_call(desk, claim, _not_called(error))
         return False
-    with desk.store.write() as connection:
+    with desk.store.write_one() as connection:
         if not batches.begin_call(connection, claim):
             return False
+    log("run.calling", logging.DEBUG, batch=claim.batch_id, backend=desk.backend)
     try:
         job = desk.adapter.run(
             circuits, claim.shots, claim.seed, claim.run_options, memory=work.wants_memory, tag=claim.batch_id
@@ -58,6 +60,7 @@ def submit(desk: Desk, spool: Spool, claim: Claim) -> bool:
     except Exception as error:
         trouble.after_call(desk, claim, error, work)
         return False
+    log("run.called", logging.DEBUG, batch=claim.batch_id, backend=desk.backend, provider_job_id=provider_job_id)
     return _accept(desk, spool, claim, provider_job_id)
 
 
@@ -82,6 +85,8 @@ def _not_called(error: Exception) -> Exception:
 def _accept(desk: Desk, spool: Spool, claim: Claim, provider_job_id: str) -> bool:
     try:
         with desk.store.write() as connection:
+            if desk.troubled:  # limits, then the job: the order in which a failure locks them
+                limits.succeeded(connection, desk.backend)
             accepted = batches.accept(connection, claim, provider_job_id, flights.FIRST_LOOK_S)
             accepted = accepted or doubts.adopt(connection, claim.batch_id, claim.fence, provider_job_id)
     except StoreUnreachable:

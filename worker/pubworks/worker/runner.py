@@ -20,11 +20,15 @@ from pubworks.worker import launch
 from pubworks.worker.desk import Desk
 from pubworks.worker.here import RunsHere
 from pubworks.worker.spool import Spool
+from pubworks.worker.submission import warm_up
 from pubworks.worker.watch import Watch
 
 #: Seconds between two tries to build a backend that cannot be built, or to reach a database that is away.
 _REBUILD_S = 30.0
 _STORE_AWAY_S = 1.0
+
+#: Batches that are claimed in one transaction, to be submitted one after the other.
+_TOGETHER = 8
 
 #: Longest seconds that a runner waits for a limit before it looks again: an operator may have lifted it.
 _WAIT_LONGEST_S = 5.0
@@ -128,22 +132,27 @@ class Runner:
         """Claim and start what is due. Returns whether there was something."""
         desk.claim_at = math.inf
         with self._store.write(durable=desk.adapter.detachable) as connection:
-            taken = batches.claim(connection, self.backend, desk.owner, desk.lease_s, policy=desk.policy)
+            taken = batches.claim(
+                connection, self.backend, desk.owner, desk.lease_s, most=self._most(desk), policy=desk.policy
+            )
+        desk.troubled = taken.troubled
         self._claimed = {claim.batch_id for claim in taken.claims}
         try:
+            warm_up(self._store, taken.claims)
             for claim in taken.claims:
-                log(
-                    "batch.claimed",
-                    batch=claim.batch_id,
-                    backend=self.backend,
-                    worker=desk.owner,
-                    attempt=claim.attempt,
-                )
+                if self._stopping:
+                    break  # the rest is handed back
+                log("batch.claimed", batch=claim.batch_id, backend=self.backend, worker=desk.owner, fence=claim.fence)
                 self._start(desk, claim)
         finally:
             self._claimed = set()
         self._go_on(taken, desk)
         return bool(taken.claims)
+
+    def _most(self, desk: Desk) -> int:
+        """Return how many batches to claim together."""
+        assert self._here is not None
+        return _TOGETHER if desk.adapter.detachable else max(1, min(self._rings, self._room - len(self._here)))
 
     def _start(self, desk: Desk, claim: Claim) -> None:
         assert self._here is not None
@@ -168,7 +177,7 @@ class Runner:
         elif taken.claims and desk.adapter.detachable:
             desk.claim_in(0.0)
         elif taken.claims:
-            self._answer(1)
+            self._answer(len(taken.claims))
             return
         self._answer()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from qiskit import QuantumCircuit
@@ -25,7 +26,12 @@ class Work:
 
     claim: Claim
     pubs: dict[int, LoadedPub]
-    templates: dict[str, QuantumCircuit]
+    store: Store
+
+    @property
+    def templates(self) -> dict[str, QuantumCircuit]:
+        """The circuits by content hash, parameters unbound."""
+        return load_templates(self.store, {pub.circuit for pub in self.pubs.values()})
 
     @property
     def wants_memory(self) -> bool:
@@ -34,7 +40,8 @@ class Work:
 
     def circuits(self, adapter: Adapter) -> list[QuantumCircuit]:
         """Return the bound circuits of all slices, in order, as the backend is to run them."""
-        return [circuit for piece in self.claim.slices for circuit in self._bind(piece, adapter)]
+        templates = self.templates
+        return [circuit for piece in self.claim.slices for circuit in self._bind(piece, adapter, templates)]
 
     def read(self, data: list[Any]) -> list[Outcomes]:
         """Return the outcomes per slice from what the provider returned per circuit.
@@ -56,9 +63,9 @@ class Work:
             if piece.num_circuits == pub.size and self.claim.shots == pub.shots:
                 yield position, piece.pub
 
-    def _bind(self, piece: Slice, adapter: Adapter) -> list[QuantumCircuit]:
+    def _bind(self, piece: Slice, adapter: Adapter, templates: dict[str, QuantumCircuit]) -> list[QuantumCircuit]:
         pub = self.pubs[piece.pub]
-        template = self.templates[pub.circuit]
+        template = templates[pub.circuit]
         if pub.plan is not None:
             return measured(template, pub.values, pub.plan, piece, adapter)
         if pub.values is None:
@@ -82,14 +89,41 @@ class Work:
 
 def prepare(store: Store, claim: Claim) -> Work:
     """Load what a claimed batch needs."""
-    positions = sorted({piece.pub for piece in claim.slices})
-    pubs = cache_of(store).get(store, claim.job_id, positions)
-    with store.read() as connection:
-        qpy = jobs.load_circuits(connection, sorted({pub.circuit for pub in pubs.values()}))
-    templates = {key: _decode(data) for key, data in qpy.items()}
-    return Work(claim, pubs, templates)
+    return Work(claim, cache_of(store).get(store, claim.job_id, _positions([claim])), store)
 
 
-@lru_cache(maxsize=64)
-def _decode(qpy: bytes) -> QuantumCircuit:
-    return circuit_codec.decode(qpy)
+def warm_up(store: Store, claims: Sequence[Claim], *, circuits: bool = True) -> None:
+    """Load what several batches need, all at once, so that preparing each of them loads nothing."""
+    for job_id in {claim.job_id for claim in claims}:
+        positions = _positions([claim for claim in claims if claim.job_id == job_id])
+        pubs = cache_of(store).get(store, job_id, positions)
+        if circuits:
+            load_templates(store, {pub.circuit for pub in pubs.values()})
+
+
+#: Circuits by content hash, the last few that were used; they never change.
+_templates: OrderedDict[str, QuantumCircuit] = OrderedDict()
+_KEPT = 64
+
+
+def load_templates(store: Store, hashes: set[str]) -> dict[str, QuantumCircuit]:
+    """Return circuits by content hash; those that were not used lately are loaded."""
+    known = {key: _templates.get(key) for key in hashes}
+    found = {key: circuit for key, circuit in known.items() if circuit is not None}
+    if missing := sorted(hashes - found.keys()):
+        with store.read() as connection:
+            qpy = jobs.load_circuits(connection, missing)
+        found |= {key: circuit_codec.decode(data) for key, data in qpy.items()}
+    with _keeping:
+        _templates.update(found)
+        while len(_templates) > _KEPT:
+            _templates.popitem(last=False)
+    return found
+
+
+#: Runners have a thread each.
+_keeping = threading.Lock()
+
+
+def _positions(claims: Sequence[Claim]) -> list[int]:
+    return sorted({piece.pub for claim in claims for piece in claim.slices})

@@ -12,7 +12,7 @@ from pubworks.codec.circuits import encode
 from pubworks.errors import ProviderError
 from pubworks.policy import Policy
 from pubworks.states import RunState
-from pubworks.store import batches, fleet, flights, limits
+from pubworks.store import batches, doubts, fleet, flights, limits
 from pubworks.store.records import Claim
 from pubworks.telemetry import log
 from pubworks.worker.desk import Desk
@@ -65,10 +65,10 @@ def unreadable(desk: Desk, claim: Claim, error: Exception) -> None:
         batches.fail(connection, claim, reason)
 
 
-def after_status(desk: Desk, error: Exception) -> float:
-    """See to a question about runs that raised; they are asked about again. Returns seconds until then."""
-    verdict = _judge(desk, error, Phase.STATUS)
-    log("status.failed", logging.WARNING, backend=desk.backend, error=verdict.message)
+def after_question(desk: Desk, error: Exception, phase: Phase) -> float:
+    """See to a question about runs that raised; it is asked again. Returns seconds until then."""
+    verdict = _judge(desk, error, phase)
+    log("backend.silent", logging.WARNING, backend=desk.backend, call=phase, error=verdict.message)
     with desk.store.write() as connection:
         _note_trouble(connection, desk, verdict)
     return verdict.retry_after or desk.policy.backoff_s
@@ -119,6 +119,8 @@ def _run_again(connection: Connection, desk: Desk, claim: Claim, verdict: Verdic
         desk.claim_in(0.0)
     elif verdict.cause == Cause.REJECTED:
         batches.fail(connection, claim, verdict.message)
+    elif verdict.cause == Cause.LOST_RESULT and claim.by_hand:
+        doubts.hold_again(connection, claim, f"{verdict.message} (of the provider's job {claim.provider_job_id})")
     else:
         _note_trouble(connection, desk, verdict)
         return _try_again(connection, desk, claim, verdict)

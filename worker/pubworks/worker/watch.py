@@ -13,19 +13,20 @@ from collections import deque
 
 from qiskit.providers.jobstatus import JOB_FINAL_STATES, JobStatus
 
+from pubworks.backends.causes import Phase
 from pubworks.errors import ProviderError, Rejected, StoreUnreachable
 from pubworks.store import doubts, flights
 from pubworks.store.records import Claim, Look, Run
 from pubworks.telemetry import log
 from pubworks.worker import landing, trouble
 from pubworks.worker.desk import Desk
-from pubworks.worker.submission import Work, prepare
+from pubworks.worker.submission import Work, prepare, warm_up
 
 #: Requests for the status of runs that are made before something else gets its turn.
 _CALLS = 4
 
 #: Results that are fetched and then stored in one transaction.
-_FETCH = 8
+_FETCH = 16
 
 #: Batches in doubt that are looked up before something else gets its turn.
 _LOOK_UPS = 4
@@ -108,12 +109,13 @@ class Watch:
             if trouble.is_gone(self._desk, error) and len(looks) == 1:
                 self._over.extend(looks)  # fetching it will tell
             else:
-                self._not_before = time.monotonic() + trouble.after_status(self._desk, error)
+                self._not_before = time.monotonic() + trouble.after_question(self._desk, error, Phase.STATUS)
             return
         waiting = {look.batch_id for look in self._over}
         for look, one in zip(looks, ids, strict=True):
             status = found.get(one)
             if status in (*JOB_FINAL_STATES, None) and look.batch_id not in waiting:
+                log("run.over", logging.DEBUG, batch=look.batch_id, backend=self._desk.backend, status=status)
                 self._over.append(look)
                 self._ends[look.batch_id] = status
 
@@ -133,12 +135,16 @@ class Watch:
                 connection, desk.backend, looks, owner=desk.owner, lease_s=desk.lease_s, policy=desk.policy
             )
         self._fetching = claims
+        if claims and self._desk.claim_at < math.inf:
+            self._desk.claim_in(0.0)  # there is room at the provider
         taken = len(looks) if wait is None else len(claims)
         for _ in range(taken):
             self._over.popleft()
         if wait is not None:
             self._fetch_at = time.monotonic() + wait
+        warm_up(desk.store, claims, circuits=False)
         for claim in claims:
+            log("run.fetching", logging.DEBUG, batch=claim.batch_id, backend=desk.backend)
             self._fetch_one(claim)
 
     def _fetch_one(self, claim: Claim) -> None:
@@ -175,8 +181,9 @@ class Watch:
         try:
             found = desk.adapter.find(look.batch_id)
         except Exception as error:
-            trouble.after_status(desk, error)
+            trouble.after_question(desk, error, Phase.LOOKUP)
             return
+        log("run.looked_up", logging.DEBUG, batch=look.batch_id, backend=desk.backend, found=found)
         with desk.store.write() as connection:
             if found:
                 doubts.adopt(connection, look.batch_id, look.fence, found[0])

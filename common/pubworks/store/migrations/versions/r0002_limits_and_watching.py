@@ -38,6 +38,7 @@ def upgrade() -> None:
     op.add_column("batches", sa.Column("failing_since", sa.Float(), nullable=True))
     op.add_column("batches", sa.Column("provider_job_id", sa.Text(), nullable=True))
     op.add_column("batches", sa.Column("accepted_at", sa.Float(), nullable=True))
+    op.add_column("provider_jobs", sa.Column("by_hand", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.create_index(
         "ix_batches_open", "batches", ["backend", "state", "due_at", "job_id", "position"],
         sqlite_where=_OPEN, postgresql_where=_OPEN,

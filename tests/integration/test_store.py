@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -13,9 +14,11 @@ from threading import Barrier
 import pytest
 
 from pubworks.states import JobState
-from pubworks.store import batches, jobs
-from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Slice
+from pubworks.store import batches, doubts, jobs
+from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Run, Slice
 from pubworks.store.store import Store
+from pubworks.testing.store import check
+from pubworks.testing.store import draft as whole_draft
 
 _ids = itertools.count()
 
@@ -82,7 +85,7 @@ def submit(store: Store, job: JobDraft) -> str:
 
 def claim(store: Store):
     with store.write() as connection:
-        return batches.claim(connection, "b", "owner", 60)
+        return next(iter(batches.claim(connection, "b", "owner", 60).claims), None)
 
 
 def together(calls: list) -> list:
@@ -125,7 +128,7 @@ def test_the_last_batches_of_a_job_end_it_together(store, round_):
 
     def complete(held) -> None:
         with store.write(durable=False) as connection:
-            batches.complete(connection, held, [b"chunk"], {held.slices[0].pub: b"result"}, None)
+            batches.complete(connection, [Run(held, [b"chunk"], {held.slices[0].pub: b"result"}, None)])
 
     claims = [claim(store) for _ in range(4)]
     together([lambda held=held: complete(held) for held in claims])
@@ -141,12 +144,12 @@ def test_batches_of_the_same_pubs_do_not_lock_each_other_out(store):
         submit(store, draft(4, [forth, back]))
     claims = [claim(store) for _ in range(10)]
 
-    def complete(held) -> list[int] | None:
+    def complete(held) -> list[list[int]]:
         with store.write(durable=False) as connection:
-            return batches.complete(connection, held, [b"chunk"] * 4, {}, None)
+            return list(batches.complete(connection, [Run(held, [b"chunk"] * 4, {}, None)]).values())
 
     ready = together([lambda held=held: complete(held) for held in claims])
-    assert sorted(pub for pubs in ready for pub in pubs) == sorted([*range(4)] * 5)
+    assert sorted(itertools.chain(*itertools.chain(*ready))) == sorted([*range(4)] * 5)
 
 
 def test_claims_and_cancellations_do_not_lock_each_other_out(store):
@@ -162,3 +165,50 @@ def test_claims_and_cancellations_do_not_lock_each_other_out(store):
             pass
 
     together([cancel_all, claim_all, claim_all])
+
+
+def given_back(store, held, how: str) -> None:
+    """Make the batch of a claim wait, or leave it to a person."""
+    with store.write(durable=False) as connection:
+        match how:
+            case "put_back":
+                batches.put_back(connection, held, "503", 0.0, counts=True)
+            case "expire":
+                batches.expire(connection, "silent", owner="owner")
+            case "split":
+                batches.split(connection, held, "400", one_is_bad=True)
+            case "judge":
+                batches.complete(connection, [Run(held, [b"chunk"], {}, None)])
+            case _:
+                getattr(doubts, how)(connection, held.batch_id, held.fence, "unknown")
+        time.sleep(0.05)  # the other one is in the middle of it
+
+
+@pytest.mark.parametrize("how", ["put_back", "expire", "split", "judge", "run_again", "hold"])
+@pytest.mark.parametrize("first", ["cancel", "give back"])
+def test_what_is_given_back_while_its_job_is_cancelled_is_not_run(store, how, first):
+    job = submit(store, whole_draft(f"job{next(_ids)}", [Slice(0, 0, 8, 0)], backend="b"))
+    held = claim(store)
+    if how == "judge":
+        with store.write() as connection:
+            batches.split(connection, held, "400", one_is_bad=True)
+        held = claim(store)
+    if how in ("run_again", "hold"):
+        with store.write() as connection:
+            batches.begin_call(connection, held)
+            batches.doubt(connection, held, "reset")
+
+    def cancel() -> None:
+        with store.write() as connection:
+            jobs.cancel(connection, job)
+            time.sleep(0.05)
+
+    def late(call):
+        return lambda: (time.sleep(0.02), call())
+
+    give_back = lambda: given_back(store, held, how)  # noqa: E731
+    together([cancel, late(give_back)] if first == "cancel" else [late(cancel), give_back])
+    with store.read() as connection:
+        assert jobs.get(connection, job).batches_left == 0
+    assert claim(store) is None
+    check(store)

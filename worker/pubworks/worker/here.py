@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +23,16 @@ _LOOK_LONGEST_S = 0.1
 _STORE_AWAY_S = 1.0
 
 
+#: Seconds of runs that a process takes on at once, so that short ones share the cost of a claim; and how many.
+_BITE_S = 0.2
+_BITE_MOST = 64
+
+
 @dataclass
 class _Flight:
     work: Work
     job: Any
+    started: float
     wait_s: float = _LOOK_FIRST_S
     next_look: float = 0.0
     #: What came back, while it waits to be stored.
@@ -43,6 +50,11 @@ class RunsHere:
     def __init__(self, desk: Desk, wake: Callable[[], None]) -> None:
         self._desk, self._wake = desk, wake
         self._flights: list[_Flight] = []
+        self._seconds = math.inf
+
+    def bite(self) -> int:
+        """Return how many batches to claim together: as many as were done lately in a fraction of a second."""
+        return max(1, min(_BITE_MOST, int(_BITE_S / max(self._seconds, 1e-9))))
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -57,7 +69,7 @@ class RunsHere:
 
     def add(self, work: Work, job: Any) -> None:
         """Wait for a run."""
-        flight = _Flight(work, job)
+        flight = _Flight(work, job, time.monotonic())
         self._flights.append(flight)
 
         def look_now(_: Any) -> None:
@@ -101,4 +113,7 @@ class RunsHere:
             trouble.after_result(self._desk, flight.work.claim, error)
         if flight.run is None:
             self._flights.remove(flight)
-        return flight.run is not None
+            return False
+        seconds = time.monotonic() - flight.started
+        self._seconds = seconds if self._seconds == math.inf else 0.7 * self._seconds + 0.3 * seconds
+        return True

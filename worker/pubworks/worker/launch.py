@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from pubworks.errors import Rejected, StoreUnreachable
-from pubworks.store import batches, doubts, flights, limits
+from pubworks.store import batches, doubts, fleet, flights, limits
 from pubworks.store.records import Claim
 from pubworks.telemetry import log
 from pubworks.worker import trouble
@@ -66,6 +66,10 @@ def submit(desk: Desk, spool: Spool, claim: Claim) -> bool:
 
 def _is_known_too_large(desk: Desk, claim: Claim) -> bool:
     """Halve a batch that was planned before the provider taught its limits."""
+    if desk.learned:
+        with desk.store.read() as connection:
+            facts = fleet.get_backend(connection, desk.backend)
+        desk.learned = (facts and facts.learned) or {}  # an operator may have had them forgotten
     by_shots = claim.shots > desk.learned.get("max_shots", claim.shots)
     by_circuits = claim.num_circuits > desk.learned.get("max_circuits", claim.num_circuits)
     if not by_shots and not by_circuits:

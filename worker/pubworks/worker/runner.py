@@ -152,7 +152,9 @@ class Runner:
     def _most(self, desk: Desk) -> int:
         """Return how many batches to claim together."""
         assert self._here is not None
-        return _TOGETHER if desk.adapter.detachable else max(1, min(self._rings, self._room - len(self._here)))
+        if desk.adapter.detachable:
+            return _TOGETHER
+        return max(self._here.bite(), min(self._rings, self._room - len(self._here)))
 
     def _start(self, desk: Desk, claim: Claim) -> None:
         assert self._here is not None
@@ -169,12 +171,12 @@ class Runner:
         """Come again when a limit allows more, at once while there is more, or at the next ring.
 
         A ring is worth one run where runs occupy the process, so that others get their share; a provider that keeps its
-        runs is given all that is due.
+        runs, or has them done in no time, is given all that is due.
         """
         if taken.wait_s is not None:
             log("backend.waits", logging.DEBUG, backend=self.backend, seconds=round(taken.wait_s, 3), why=taken.why)
             desk.claim_in(min(taken.wait_s, _WAIT_LONGEST_S))
-        elif taken.claims and desk.adapter.detachable:
+        elif taken.claims and (desk.adapter.detachable or len(taken.claims) > 1):
             desk.claim_in(0.0)
         elif taken.claims:
             self._answer(len(taken.claims))

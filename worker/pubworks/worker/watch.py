@@ -185,6 +185,7 @@ class Watch:
             return
         log("run.looked_up", logging.DEBUG, batch=look.batch_id, backend=desk.backend, found=found)
         with desk.store.write() as connection:
+            found = found and doubts.unseen(connection, look.batch_id, found)
             if found:
                 doubts.adopt(connection, look.batch_id, look.fence, found[0])
             elif desk.policy.free:

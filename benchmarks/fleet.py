@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 from pubworks.client import Client
 from pubworks.store import fleet
@@ -25,11 +26,11 @@ def servers(config: str) -> Iterator[Client]:
     with tempfile.TemporaryDirectory() as folder, private_postgresql() as database, private_redis() as broker:
         path = Path(folder) / "pubworks.toml"
         path.write_text(config)
-        os.environ.update(PUBWORKS_CONFIG=str(path), PUBWORKS_DATABASE=database, PUBWORKS_BROKER=broker)
-        os.environ["PUBWORKS_DATA_DIR"] = folder
-        Store(database).upgrade()
-        with Client() as client:
-            yield client
+        settings = {"CONFIG": str(path), "DATABASE": database, "BROKER": broker, "DATA_DIR": folder}
+        with mock.patch.dict(os.environ, {f"PUBWORKS_{name}": value for name, value in settings.items()}):
+            Store(database).upgrade()
+            with Client() as client:
+                yield client
 
 
 @contextlib.contextmanager

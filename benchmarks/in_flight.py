@@ -66,10 +66,11 @@ def _under_a_rate() -> Iterator[Figure]:
     more = 'max_circuits = 1\nlimits = { requests = "20/s burst 2" }'
     with running_qpu() as qpu, servers(_config(qpu, more)) as client, workers(client, 8, "qpu"):
         sampler = _sampler(client, qpu, requests_per_second=20.0, burst=4)
-        sampler.run([bell()] * 200).result(300)
-        counts, jobs = qpu.counts(), qpu.ledger()["jobs"]
+        job = sampler.run([bell()] * 200)
+        job.result(300)
+        counts, runs = qpu.counts(), job.provider_jobs()
     refused = counts["by_status"].get("429", 0)
-    seconds = max(job["done"] for job in jobs) - min(job["accepted"] for job in jobs)
+    seconds = max(run["finished_at"] for run in runs) - min(run["claimed_at"] for run in runs)
     yield Figure("requests above a cap of 20/s, of 8 workers, + 1", refused + 1, 1, "", 1.0)
     yield Figure("share of that cap that was used", counts["requests"] / seconds, 20.0, "1/s", 0.9, at_least=True)
 

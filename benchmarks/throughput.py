@@ -42,7 +42,7 @@ class Idle(AerSimulator):  # type: ignore[misc]
 
 def measure() -> Iterator[Figure]:
     """Yield how many batches a second are claimed, run, stored and merged, beside tasks a second."""
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)  # where the workers find this module
     with servers(_CONFIG) as client:
         theirs = _tasks_per_second()
         ours = _batches_per_second(client)
@@ -57,7 +57,7 @@ def _batches_per_second(client: Client) -> float:
         job = sampler.run([bell()] * _BATCHES)
         job.result(300)
     runs = job.provider_jobs()
-    return len(runs) / (max(run["finished_at"] for run in runs) - min(run["claimed_at"] for run in runs))
+    return float(len(runs) / (max(run["finished_at"] for run in runs) - min(run["claimed_at"] for run in runs)))
 
 
 def _tasks_per_second() -> float:

@@ -6,10 +6,10 @@ Groups of batches share a transaction, since that costs little more than one of 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, and_, bindparam, case, func, select, update
+from sqlalchemy import Connection, Row, Update, and_, bindparam, case, delete, func, select, tuple_, update
 
 from pubworks.policy import Policy
 from pubworks.states import LEASED, BatchState, JobState, RunState
@@ -211,6 +211,15 @@ def put_back(
     return True
 
 
+def give_back(connection: Connection, claims: Iterable[Claim]) -> None:
+    """Let others have batches of which nothing was begun: CLAIMED -> PENDING, as if they had not been claimed."""
+    held = [(claim.batch_id, claim.fence) for claim in claims]
+    rows = connection.execute(_GIVE_BACK, {"p_held": held}).all()
+    connection.execute(_DROP_INTENTS, {"p_runs": [(row.id, row.fence) for row in rows]})
+    for job_id in sorted({row.job_id for row in rows}):
+        cancel_given_back(connection, job_id)
+
+
 def doubt(connection: Connection, held: Claim, reason: str) -> bool:
     """SUBMITTING -> UNCERTAIN: perhaps the provider took the run. Returns whether the batch was still held."""
     if not _move(connection, _DOUBT, held, p_reason=reason):
@@ -344,6 +353,19 @@ _PUT_BACK = _if(*LEASED).values(
     failing_since=case((bindparam("p_counts") == 1, _SINCE), else_=batches.c.failing_since),
     provider_job_id=None, accepted_at=None, **_FREE,
 )  # fmt: skip
+_GIVE_BACK = (
+    update(batches)
+    .where(
+        tuple_(batches.c.id, batches.c.fence).in_(bindparam("p_held", expanding=True)),
+        batches.c.state == BatchState.CLAIMED,
+    )
+    .values(state=BatchState.PENDING, due_at=now(), **_FREE)
+    .returning(batches.c.id, batches.c.job_id, batches.c.fence)
+)
+_DROP_INTENTS = delete(provider_jobs).where(
+    tuple_(provider_jobs.c.batch_id, provider_jobs.c.attempt).in_(bindparam("p_runs", expanding=True)),
+    provider_jobs.c.state == RunState.INTENT,
+)
 _DOUBT = _if(BatchState.SUBMITTING).values(
     state=BatchState.UNCERTAIN, reason=bindparam("p_reason"), due_at=now(), accepted_at=now(),
     failing_since=_SINCE, **_FREE,

@@ -52,12 +52,12 @@ def adopt(connection: Connection, batch_id: str, fence: int, provider_job_id: st
         by_hand: Whether a person gave it.
 
     Returns:
-        Whether nobody ran the batch again meanwhile, so that this run is the batch's now.
+        Whether nobody ran the batch again meanwhile, so that this run is the batch's, now or already.
     """
     key = {"p_batch": batch_id, "p_fence": fence, "p_provider_job_id": provider_job_id}
     job_id = connection.execute(_ADOPT, {**key, "p_look": FIRST_LOOK_S}).scalar()
-    if job_id is None:
-        return False
+    if job_id is None:  # perhaps another worker found it first
+        return connection.execute(_IS_ADOPTED, key).first() is not None
     run = {"p_batch": batch_id, "p_provider_job_id": provider_job_id, "p_by_hand": by_hand}
     connection.execute(_RUN_ACCEPTED, run)
     record(connection, job_id, "adopted", batch_id, provider_job_id=provider_job_id)
@@ -92,6 +92,21 @@ _RUN_ACCEPTED = (
         accepted_at=now(), finished_at=None,
     )
 )  # fmt: skip
+
+
+_IS_ADOPTED = select(provider_jobs.c.attempt).where(
+    provider_jobs.c.batch_id == bindparam("p_batch"), provider_jobs.c.provider_job_id == bindparam("p_provider_job_id"),
+    provider_jobs.c.state.in_((RunState.ACCEPTED, RunState.DONE)),
+)  # fmt: skip
+
+
+def unseen(connection: Connection, batch_id: str, provider_job_ids: Sequence[str]) -> list[str]:
+    """Return those of a provider's jobs with the tag of a batch that are no run of it that ended before."""
+    known = select(provider_jobs.c.provider_job_id).where(
+        provider_jobs.c.batch_id == batch_id, provider_jobs.c.provider_job_id.in_(provider_job_ids)
+    )
+    ended = set(connection.execute(known).scalars())
+    return [one for one in provider_job_ids if one not in ended]
 
 
 def hold_again(connection: Connection, claim: Claim, reason: str) -> bool:

@@ -16,8 +16,9 @@ from pubworks.store.records import Claim, Look
 from pubworks.store.statements import record
 from pubworks.store.tables import batches, provider_jobs
 
-#: A look comes after this part of the time waited, and after these seconds at least.
-_LAG = 0.1
+#: A look comes after this part of the time waited, where one question tells of one run and of many; and after these
+#: seconds at least.
+_LAG, _LAG_OF_MANY = 0.1, 0.05
 FIRST_LOOK_S = 0.05
 
 #: Looks that are due within these seconds are made together.
@@ -44,7 +45,8 @@ def due(
     if not grant.count:
         return [], grant.wait_s
     rows = connection.execute(_DUE, {
-        "p_backend": backend, "p_most": grant.count * per_call, "p_longest": policy.poll_longest_s
+        "p_backend": backend, "p_most": grant.count * per_call, "p_longest": policy.poll_longest_s,
+        "p_lag": _LAG if per_call == 1 else _LAG_OF_MANY,
     }).all()  # fmt: skip
     if limited is not None:
         limits.spend(connection, limited, policy, requests=-(-len(rows) // per_call))
@@ -60,7 +62,7 @@ def clamp(value: Any, least: Any, most: Any) -> Any:
     return case((value > most, most), (value < least, least), else_=value)
 
 
-_NEXT = now() + clamp(_LAG * AGE, FIRST_LOOK_S, bindparam("p_longest"))
+_NEXT = now() + clamp(bindparam("p_lag") * AGE, FIRST_LOOK_S, bindparam("p_longest"))
 
 
 def _due_now(state: BatchState, slack: float) -> Any:

@@ -87,6 +87,16 @@ def requests(row: Row[Any], most: int) -> Grant:
     return _rate(row, "request", most, "requests")
 
 
+def take_request(connection: Connection, backend: str, policy: Policy) -> float:
+    """Use up one request, if one may be made now. Returns seconds until then, else 0."""
+    row = lock(connection, backend)
+    if row is None:
+        return 0.0
+    grant = requests(row, 1)
+    spend(connection, row, policy, requests=grant.count)
+    return 0.0 if grant.count else grant.wait_s
+
+
 def spend(connection: Connection, row: Row[Any], policy: Policy, *, submissions: int = 0, requests: int = 0) -> None:
     """Use up what was granted in this transaction; a submission is a request too."""
     if not submissions and not requests:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pubworks.backends.adapter import Adapter
 from pubworks.errors import StoreUnreachable
-from pubworks.store.records import Run
-from pubworks.worker import landing, trouble
+from pubworks.store import batches
+from pubworks.store.records import Claim, Run
+from pubworks.telemetry import log
+from pubworks.worker import landing, launch, trouble
 from pubworks.worker.desk import Desk
 from pubworks.worker.submission import Work
 
@@ -28,6 +31,10 @@ _BITE_S = 0.2
 _BITE_MOST = 64
 
 
+#: Seconds that a run which is over may wait for others, to be stored with them.
+_STORE_TOGETHER_S = 0.1
+
+
 @dataclass
 class _Flight:
     work: Work
@@ -35,8 +42,6 @@ class _Flight:
     started: float
     wait_s: float = _LOOK_FIRST_S
     next_look: float = 0.0
-    #: What came back, while it waits to be stored.
-    run: Run | None = None
 
 
 class RunsHere:
@@ -44,76 +49,116 @@ class RunsHere:
 
     Args:
         desk: The backend.
+        room: Most of them at once.
         wake: Called, from any thread, when a run may be over.
     """
 
-    def __init__(self, desk: Desk, wake: Callable[[], None]) -> None:
-        self._desk, self._wake = desk, wake
+    def __init__(self, desk: Desk, room: int, wake: Callable[[], None]) -> None:
+        self._desk, self._room, self._wake = desk, room, wake
+        self._claims: deque[Claim] = deque()
+        self._claimed_at = 0.0
         self._flights: list[_Flight] = []
+        self._over: list[Run] = []
+        self._store_at = math.inf
         self._seconds = math.inf
 
-    def bite(self) -> int:
-        """Return how many batches to claim together: as many as were done lately in a fraction of a second."""
-        return max(1, min(_BITE_MOST, int(_BITE_S / max(self._seconds, 1e-9))))
+    def has_room(self) -> bool:
+        """Return whether another batch could be started now."""
+        return not self._claims and len(self._flights) < self._room
 
-    def __len__(self) -> int:
-        return len(self._flights)
+    def bite(self, rings: int) -> int:
+        """Return how many batches to claim together.
+
+        Args:
+            rings: How many are known to be due; those that would fit are welcome.
+
+        Returns:
+            As many as fit, or as were done lately in a fraction of a second.
+        """
+        quick = min(_BITE_MOST, int(_BITE_S / max(self._seconds, 1e-9)))
+        return max(1, quick, min(rings, self._room - len(self._flights)))
+
+    def take(self, claims: Sequence[Claim]) -> None:
+        """Run batches, as soon as there is room."""
+        self._claims.extend(claims)
+        self._claimed_at = time.monotonic()
 
     def held(self) -> list[str]:
         """Return the batches whose leases are needed."""
-        return [flight.work.claim.batch_id for flight in list(self._flights)]
+        claims = [*self._claims, *(flight.work.claim for flight in self._flights), *(run.claim for run in self._over)]
+        return [claim.batch_id for claim in claims]
 
     def next_look(self) -> float:
-        """Return the time, by the monotonic clock, of the next look."""
-        return min((flight.next_look for flight in self._flights), default=float("inf"))
+        """Return the time, by the monotonic clock, of the next thing to do."""
+        looks = [flight.next_look for flight in self._flights]
+        return min([*looks, self._store_at, self._claimed_at + _BITE_S if self._claims else math.inf])
 
-    def add(self, work: Work, job: Any) -> None:
-        """Wait for a run."""
-        flight = _Flight(work, job, time.monotonic())
+    def turn(self) -> None:
+        """Start, fetch and store what can be."""
+        self._look()
+        while self._claims and len(self._flights) < self._room and not self._is_slow():
+            self._start(self._claims.popleft())
+            self._look()
+        if self._claims and self._is_slow():
+            self._give_back()
+        if self._over and (not self._claims or self._store_at <= time.monotonic()):
+            self._store()
+
+    def _is_slow(self) -> bool:
+        """Whether the claimed batches take longer than those before them."""
+        return time.monotonic() - self._claimed_at > _BITE_S
+
+    def _give_back(self) -> None:
+        """Let others have what was claimed in the belief that it would be quick."""
+        with self._desk.store.write() as connection:
+            batches.give_back(connection, self._claims)
+        self._claims.clear()
+
+    def _start(self, claim: Claim) -> None:
+        started = time.monotonic()
+        log("batch.claimed", batch=claim.batch_id, backend=claim.backend, worker=self._desk.owner, fence=claim.fence)
+        running = launch.run_here(self._desk, claim)
+        if running is not None:
+            self._wait_for(_Flight(*running, started))
+
+    def _wait_for(self, flight: _Flight) -> None:
         self._flights.append(flight)
 
         def look_now(_: Any) -> None:
             flight.next_look = 0.0
             self._wake()
 
-        if Adapter.call_when_over(job, look_now):
+        if Adapter.call_when_over(flight.job, look_now):
             flight.wait_s = _LOOK_LONGEST_S  # looking is the exception then
-            flight.next_look = time.monotonic() + flight.wait_s if not Adapter.is_over(job) else 0.0
+            flight.next_look = time.monotonic() + flight.wait_s if not Adapter.is_over(flight.job) else 0.0
 
-    def look(self) -> bool:
-        """Fetch and store the runs that are over. Returns whether there is more room now."""
-        before = len(self._flights)
-        looked_at = [flight for flight in self._flights if flight.next_look <= time.monotonic()]
-        over = [flight for flight in looked_at if self._is_back(flight)]
-        try:
-            if over:
-                landing.store(self._desk, [flight.run for flight in over if flight.run is not None])
-        except StoreUnreachable:
-            for flight in over:
+    def _look(self) -> None:
+        for flight in [flight for flight in self._flights if flight.next_look <= time.monotonic()]:
+            try:
+                if not Adapter.is_over(flight.job):
+                    flight.wait_s = min(flight.wait_s * 1.5, _LOOK_LONGEST_S)
+                    flight.next_look = time.monotonic() + flight.wait_s
+                    continue
+                self._fetch(flight)
+            except StoreUnreachable:
                 flight.next_look = time.monotonic() + _STORE_AWAY_S
-            raise
-        for flight in over:
+                raise
+            except Exception as error:
+                trouble.after_result(self._desk, flight.work.claim, error)
             self._flights.remove(flight)
-        return len(self._flights) < before
 
-    def _is_back(self, flight: _Flight) -> bool:
-        """Return whether a run is there to be stored; one that failed is seen to here."""
-        if flight.run is not None:
-            return True
-        try:
-            if not Adapter.is_over(flight.job):
-                flight.wait_s = min(flight.wait_s * 1.5, _LOOK_LONGEST_S)
-                flight.next_look = time.monotonic() + flight.wait_s
-                return False
-            data = Adapter.fetch(flight.job, flight.work.claim.num_circuits)
-            flight.run = landing.landed(self._desk, flight.work, data, Adapter.job_id(flight.job))
-        except StoreUnreachable:
-            raise
-        except Exception as error:
-            trouble.after_result(self._desk, flight.work.claim, error)
-        if flight.run is None:
-            self._flights.remove(flight)
-            return False
+    def _fetch(self, flight: _Flight) -> None:
+        data = Adapter.fetch(flight.job, flight.work.claim.num_circuits)
+        run = landing.landed(self._desk, flight.work, data, Adapter.job_id(flight.job))
+        if run is None:
+            return
+        if not self._over:
+            self._store_at = time.monotonic() + _STORE_TOGETHER_S
+        self._over.append(run)
         seconds = time.monotonic() - flight.started
         self._seconds = seconds if self._seconds == math.inf else 0.7 * self._seconds + 0.3 * seconds
-        return True
+
+    def _store(self) -> None:
+        self._store_at = time.monotonic() + _STORE_AWAY_S  # if this fails
+        landing.store(self._desk, self._over)
+        self._over, self._store_at = [], math.inf

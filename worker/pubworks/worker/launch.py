@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from pubworks.errors import Rejected, StoreUnreachable
+from pubworks.states import RunState
 from pubworks.store import batches, doubts, fleet, flights, limits
 from pubworks.store.records import Claim
 from pubworks.telemetry import log
@@ -46,10 +48,14 @@ def submit(desk: Desk, spool: Spool, claim: Claim) -> bool:
     except Exception as error:  # nothing was called
         trouble.after_call(desk, claim, _not_called(error))
         return False
+    began = time.monotonic()
     with desk.store.write_one() as connection:
         if not batches.begin_call(connection, claim):
             return False
     log("run.calling", logging.DEBUG, batch=claim.batch_id, backend=desk.backend)
+    if time.monotonic() - began > desk.lease_s / 2:
+        _do_not_call(desk, claim)
+        return False
     try:
         job = desk.adapter.run(
             circuits, claim.shots, claim.seed, claim.run_options, memory=work.wants_memory, tag=claim.batch_id
@@ -62,6 +68,15 @@ def submit(desk: Desk, spool: Spool, claim: Claim) -> bool:
         return False
     log("run.called", logging.DEBUG, batch=claim.batch_id, backend=desk.backend, provider_job_id=provider_job_id)
     return _accept(desk, spool, claim, provider_job_id)
+
+
+def _do_not_call(desk: Desk, claim: Claim) -> None:
+    """Leave a call to others: this process stood still just before, perhaps for longer than its lease."""
+    reason = "its worker stood still before it called the provider"
+    log("run.not_called", logging.WARNING, batch=claim.batch_id, backend=desk.backend)
+    with desk.store.write() as connection:
+        if not batches.put_back(connection, claim, reason, 0.0, counts=False, state=RunState.LOST):
+            doubts.run_again(connection, claim.batch_id, claim.fence, reason)
 
 
 def _is_known_too_large(desk: Desk, claim: Claim) -> bool:

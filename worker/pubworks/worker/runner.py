@@ -9,10 +9,11 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pubworks.errors import ConfigError, StoreUnreachable
-from pubworks.store import batches, fleet, flights
+from pubworks.policy import Policy
+from pubworks.store import batches, fleet, flights, limits
 from pubworks.store.records import Claim, Taken
 from pubworks.store.store import Store
 from pubworks.telemetry import log
@@ -108,12 +109,11 @@ class Runner:
         return min([claim_at, *parts])
 
     def _has_room(self) -> bool:
-        return self._here is None or len(self._here) < self._room
+        return self._here is None or self._here.has_room()
 
     def _turn(self) -> None:
         """Do what is due, a little of each."""
-        if not self._ready():
-            self._answer()
+        if self._desk is None and not self._build():
             return
         assert self._desk is not None
         assert self._here is not None
@@ -122,50 +122,42 @@ class Runner:
                 self._watch.expect(0.0)
                 self._watch.look_up()
             self._watch.turn()
-        if self._here.look():
-            self._wake()  # who waits for room
-        while (self._rings or self._desk.claim_at <= time.monotonic()) and self._has_room():
-            if not self._launch(self._desk) or self._watch is not None:
-                break
+        self._here.turn()
+        if (self._rings or self._desk.claim_at <= time.monotonic()) and self._has_room():
+            self._claim(self._desk)
+            self._here.turn()
+        self._wake()  # who waits for room
 
-    def _launch(self, desk: Desk) -> bool:
-        """Claim and start what is due. Returns whether there was something."""
+    def _claim(self, desk: Desk) -> None:
+        """Claim and start what is due."""
+        assert self._here is not None
         desk.claim_at = math.inf
         with self._store.write(durable=desk.adapter.detachable) as connection:
             taken = batches.claim(
-                connection, self.backend, desk.owner, desk.lease_s, most=self._most(desk), policy=desk.policy
-            )
+                connection, self.backend, desk.owner, desk.lease_s, policy=desk.policy,
+                most=_TOGETHER if desk.adapter.detachable else self._here.bite(self._rings),
+            )  # fmt: skip
         desk.troubled = taken.troubled
         self._claimed = {claim.batch_id for claim in taken.claims}
         try:
             warm_up(self._store, taken.claims)
-            for claim in taken.claims:
-                if self._stopping:
-                    break  # the rest is handed back
-                log("batch.claimed", batch=claim.batch_id, backend=self.backend, worker=desk.owner, fence=claim.fence)
-                self._start(desk, claim)
+            if self._watch is None:
+                self._here.take(taken.claims)
+            else:
+                self._submit(desk, self._watch, taken.claims)
         finally:
             self._claimed = set()
         self._go_on(taken, desk)
-        return bool(taken.claims)
 
-    def _most(self, desk: Desk) -> int:
-        """Return how many batches to claim together."""
-        assert self._here is not None
-        if desk.adapter.detachable:
-            return _TOGETHER
-        return max(self._here.bite(), min(self._rings, self._room - len(self._here)))
-
-    def _start(self, desk: Desk, claim: Claim) -> None:
-        assert self._here is not None
-        if self._watch is None:
-            started = launch.run_here(desk, claim)
-            if started is not None:
-                self._here.add(*started)
-        elif launch.submit(desk, self._spool, claim):
-            self._watch.expect(flights.FIRST_LOOK_S)
-        else:
-            self._watch.look_up()  # it may be in doubt
+    def _submit(self, desk: Desk, watch: Watch, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            if self._stopping:
+                return  # the rest is handed back
+            log("batch.claimed", batch=claim.batch_id, backend=self.backend, worker=desk.owner, fence=claim.fence)
+            if launch.submit(desk, self._spool, claim):
+                watch.expect(flights.FIRST_LOOK_S)
+            else:
+                watch.look_up()  # it may be in doubt
 
     def _go_on(self, taken: Taken, desk: Desk) -> None:
         """Come again when a limit allows more, at once while there is more, or at the next ring.
@@ -193,17 +185,25 @@ class Runner:
         with self._bell:
             self._bell.notify_all()
 
-    def _ready(self) -> bool:
-        """Build the backend, unless it is there. Returns whether it is."""
-        if self._desk is None and time.monotonic() >= self._build_at:
-            try:
-                self._desk = self._make()
-            except ConfigError as error:
-                log("backend.unbuildable", logging.ERROR, backend=self.backend, error=error)
-                with self._store.write() as connection:
-                    fleet.note_error(connection, self.backend, str(error))
-                self._build_at = time.monotonic() + _REBUILD_S
-                return False
-            self._here = RunsHere(self._desk, self._wake)
-            self._watch = Watch(self._desk) if self._desk.adapter.detachable else None
-        return self._desk is not None
+    def _build(self) -> bool:
+        """Build the backend, which may ask the provider. Returns whether that was possible."""
+        if time.monotonic() < self._build_at:
+            self._answer()
+            return False
+        with self._store.write(durable=False) as connection:
+            wait = limits.take_request(connection, self.backend, Policy())
+        if wait:
+            time.sleep(min(wait, _STORE_AWAY_S))
+            return False
+        try:
+            self._desk = self._make()
+        except ConfigError as error:
+            log("backend.unbuildable", logging.ERROR, backend=self.backend, error=error)
+            with self._store.write() as connection:
+                fleet.note_error(connection, self.backend, str(error))
+            self._build_at = time.monotonic() + _REBUILD_S
+            self._answer()
+            return False
+        self._here = RunsHere(self._desk, self._room, self._wake)
+        self._watch = Watch(self._desk) if self._desk.adapter.detachable else None
+        return True

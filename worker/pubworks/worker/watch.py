@@ -142,10 +142,13 @@ class Watch:
             self._over.popleft()
         if wait is not None:
             self._fetch_at = time.monotonic() + wait
-        warm_up(desk.store, claims, circuits=False)
-        for claim in claims:
-            log("run.fetching", logging.DEBUG, batch=claim.batch_id, backend=desk.backend)
-            self._fetch_one(claim)
+        try:
+            warm_up(desk.store, claims, circuits=False)
+            for claim in claims:
+                log("run.fetching", logging.DEBUG, batch=claim.batch_id, backend=desk.backend)
+                self._fetch_one(claim)
+        finally:
+            self._fetching = [run.claim for run in self._unstored]  # where the database was away, other leases end
 
     def _fetch_one(self, claim: Claim) -> None:
         assert claim.provider_job_id is not None
@@ -156,7 +159,6 @@ class Watch:
         except StoreUnreachable:
             raise  # its lease ends, and it is due again
         except Exception as error:
-            self._fetching = [other for other in self._fetching if other is not claim]
             self.expect(trouble.after_result(self._desk, claim, _as_told(error, status)))
         else:
             self._unstored += [run] if run is not None else []

@@ -31,6 +31,9 @@ _BITE_S = 0.2
 _BITE_MOST = 64
 
 
+#: Seconds of a run from which on its result is worth waiting for the disk: a power failure must not cost it.
+_WORTH_S = 1.0
+
 #: Seconds that a run which is over may wait for others, to be stored with them.
 _STORE_TOGETHER_S = 0.1
 
@@ -59,6 +62,7 @@ class RunsHere:
         self._claimed_at = 0.0
         self._flights: list[_Flight] = []
         self._over: list[Run] = []
+        self._longest = 0.0
         self._store_at = math.inf
         self._seconds = math.inf
 
@@ -156,9 +160,10 @@ class RunsHere:
             self._store_at = time.monotonic() + _STORE_TOGETHER_S
         self._over.append(run)
         seconds = time.monotonic() - flight.started
+        self._longest = max(self._longest, seconds)
         self._seconds = seconds if self._seconds == math.inf else 0.7 * self._seconds + 0.3 * seconds
 
     def _store(self) -> None:
         self._store_at = time.monotonic() + _STORE_AWAY_S  # if this fails
-        landing.store(self._desk, self._over)
-        self._over, self._store_at = [], math.inf
+        landing.store(self._desk, self._over, durable=self._longest > _WORTH_S)
+        self._over, self._store_at, self._longest = [], math.inf, 0.0

@@ -38,9 +38,15 @@ def landed(desk: Desk, work: Work, data: list[Any], provider_job_id: str | None)
     return Run(work.claim, chunks, merged, provider_job_id)
 
 
-def store(desk: Desk, runs: Sequence[Run]) -> None:
-    """Store runs, all in one transaction, and merge the PUBs that they complete."""
-    with desk.store.write() as connection:
+def store(desk: Desk, runs: Sequence[Run], *, durable: bool = True) -> None:
+    """Store runs, all in one transaction, and merge the PUBs that they complete.
+
+    Args:
+        desk: The backend.
+        runs: The runs.
+        durable: Whether they must outlive a power failure; without, they would be run again.
+    """
+    with desk.store.write(durable=durable) as connection:
         if desk.troubled and not desk.adapter.detachable:
             limits.succeeded(connection, desk.backend)
         ready = batches.complete(connection, runs)

@@ -43,8 +43,8 @@ class Rate:
         counts = {period: seconds / self.interval_s for period, seconds in _PERIODS.items()}
         whole = [period for period, count in counts.items() if count > 0.5 and abs(count - round(count)) < 1e-6]
         period = whole[0] if whole else "d"
-        count = f"{counts[period]:.6g}/{period}"
-        return count if self.burst == 1 else f"{count} burst {self.burst}"
+        count = f"{counts[period]:.6f}".rstrip("0").rstrip(".")  # never 1e+06, which is no rate
+        return f"{count}/{period}" if self.burst == 1 else f"{count}/{period} burst {self.burst}"
 
 
 def _rate(value: Any) -> Any:

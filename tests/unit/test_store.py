@@ -286,6 +286,26 @@ def test_a_process_that_stops_gives_back_its_own_leases_only(fleet_of: Calls) ->
     assert fleet_of.states() == ["CLAIMED", "PENDING"]
 
 
+def test_what_is_given_back_was_never_claimed(fleet_of: Calls) -> None:
+    fleet_of.submit(draft("j1", *one_each(4)))
+    claims = fleet_of.taken(most=4).claims
+    fleet_of.begin_call(claims[2])
+    fleet_of.complete(claims[3])
+    fleet_of.give_back(*claims)
+    assert fleet_of.states() == ["PENDING", "PENDING", "SUBMITTING", "DONE"]
+    assert fleet_of.runs() == [(1, "INTENT", None), (1, "DONE", "p1")]
+    fleet_of.give_back(*claims)
+    fleet_of.give_back()
+    again = fleet_of.taken("w/2", most=4).claims
+    assert [(claim.batch_id, claim.fence, claim.attempts) for claim in again] == [("j1-0", 2, 0), ("j1-1", 2, 0)]
+    fleet_of.give_back(*claims)  # of an older claim
+    assert fleet_of.states() == ["CLAIMED", "CLAIMED", "SUBMITTING", "DONE"]
+    fleet_of.cancel()
+    fleet_of.give_back(*again)
+    assert fleet_of.states() == ["CANCELLED", "CANCELLED", "SUBMITTING", "DONE"]
+    check(fleet_of.store)
+
+
 def test_several_batches_are_taken_and_stored_at_once(fleet_of: Calls) -> None:
     for job_id in ("j1", "j2"):
         fleet_of.submit(draft(job_id, *one_each(3)))

@@ -135,6 +135,10 @@ class Calls:
         """Halve a batch."""
         return self.do(batches.split, claim, reason, one_is_bad=one_is_bad, by_shots=by_shots)
 
+    def give_back(self, *claims: Claim) -> None:
+        """Let others have what was claimed and not begun."""
+        self.do(batches.give_back, claims)
+
     def doubt(self, claim: Claim, reason: str = "reset") -> bool:
         """Call a run into doubt."""
         return self.do(batches.doubt, claim, reason)
@@ -145,9 +149,13 @@ class Calls:
 
     def end_leases(self, *which: Any) -> int:
         """Let leases end, as if their time had passed, and have the keeper see it."""
-        leased = update(batch_table).where(batch_table.c.lease_until.is_not(None), *which)
+        leased = select(batch_table.c.id).where(batch_table.c.lease_until.is_not(None), *which)
         with self.store.write(durable=False) as connection:
-            connection.execute(leased.values(lease_until=now() - 1))
+            ids = (
+                connection.execute(leased.order_by(batch_table.c.id).with_for_update(skip_locked=True)).scalars().all()
+            )
+            over = update(batch_table).where(batch_table.c.id.in_(ids)).values(lease_until=now() - 1)
+            connection.execute(over)
         return self.expire()
 
     def cancel(self, job_id: str = "j1") -> bool:

@@ -7,7 +7,7 @@ Run it on a database of your own::
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +32,7 @@ WAYS: tuple[tuple[str, ...], ...] = (
     ("complete",),
     ("fail",),
     ("split_bad",),
+    ("give_back",),
     ("begin_call",),
     ("begin_call", "doubt"),
     ("begin_call", "put_back"),
@@ -44,11 +45,11 @@ WAYS: tuple[tuple[str, ...], ...] = (
 #: What it may do at any time.
 STEPS = (
     "begin_call", "accept", "confirm_late", "doubt", "complete", "fail", "put_back", "snooze", "look_again",
-    "split_bad", "split_circuits", "split_shots", "lose",
+    "hold_again", "split_bad", "split_circuits", "split_shots", "lose",
 )  # fmt: skip
 
 #: What it does with a run whose result it fetches.
-_ENDS = st.lists(st.sampled_from(["nothing", "complete", "complete", "look_again", "put_back", "fail", "split_bad"]))
+_ENDS = st.lists(st.sampled_from(["nothing", "complete", "look_again", "hold_again", "put_back", "fail", "split_bad"]))
 
 #: What is decided about a batch in doubt.
 DECISIONS = ("nothing", "adopt", "run_again", "hold")
@@ -90,6 +91,10 @@ class StoreMachine(RuleBasedStateMachine):
                 connection.execute(table.delete())
         #: Batch -> fence of the call that may have reached the provider, and of which nobody said that it is over.
         self.called: dict[str, int] = {}
+        #: Batch -> fences of its calls that were seen to be over.
+        self.over: defaultdict[str, set[int]] = defaultdict(set)
+        #: Claims of which nothing comes any more.
+        self.given_back: set[tuple[str, int]] = set()
         #: Calls that the provider may confirm late.
         self.confirmable: set[tuple[str, int]] = set()
         self.cap: int | None = None
@@ -163,7 +168,11 @@ class StoreMachine(RuleBasedStateMachine):
             self._adopt(held.batch_id, held.fence)
 
     def _adopt(self, batch_id: str, fence: int) -> None:
-        if self.calls.do(doubts.adopt, batch_id, fence, _provider_id(batch_id, fence)):
+        name = _provider_id(batch_id, fence)
+        adopted, row = self.calls.do(doubts.adopt, batch_id, fence, name), self.calls.batch(batch_id)
+        if row.state == BatchState.IN_FLIGHT:
+            assert adopted == (row.provider_job_id == name), "another's would be cancelled"
+        if adopted and row.state == BatchState.IN_FLIGHT:
             assert self.called.setdefault(batch_id, fence) == fence
             self._allow_surplus()
 
@@ -171,10 +180,10 @@ class StoreMachine(RuleBasedStateMachine):
     def complete_both(self, one: Claim, other: Claim, alone: bool) -> None:
         """Store results, in time or late, once or again, together."""
         self.stored += 1
-        runs = [self._run(held, alone) for held in (one, other)]
-        for job_id in self.calls.do(batches.complete, runs):
+        come = [held for held in (one, other) if (held.batch_id, held.fence) not in self.given_back]
+        for job_id in self.calls.do(batches.complete, [self._run(held, alone) for held in come]):
             assert job_id in (one.job_id, other.job_id)
-        for held in (one, other):
+        for held in come:
             self._over(held)
 
     def complete(self, held: Claim) -> None:
@@ -202,6 +211,11 @@ class StoreMachine(RuleBasedStateMachine):
         """The provider does not take it now."""
         if self.calls.put_back(held, 30.0, counts=False):
             self._over(held)
+
+    def give_back(self, held: Claim) -> None:
+        """It is not begun, nor will it be."""
+        self.calls.give_back(held)
+        self.given_back.add((held.batch_id, held.fence))
 
     def doubt(self, held: Claim) -> None:
         if self.calls.doubt(held):
@@ -233,7 +247,9 @@ class StoreMachine(RuleBasedStateMachine):
         looks = self.calls.looks(calls=2, per_call=per_call)
         assert all(look.due_in_s > 0 for look in looks)
         claims = self.calls.take_up(looks, owner)
-        assert [claim.batch_id for claim in claims] == [look.batch_id for look in looks]
+        assert {claim.batch_id for claim in claims} == {look.batch_id for look in looks}
+        for claim in claims:
+            self.over[claim.batch_id].add(claim.attempt)
         for claim, end in zip(claims, ends, strict=False):
             assert claim.provider_job_id == _provider_id(claim.batch_id, claim.attempt)
             getattr(self, end)(claim)
@@ -245,6 +261,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     def nothing(self, held: Claim) -> None:
         """Its worker is slow."""
+
+    def hold_again(self, held: Claim) -> None:
+        """The provider has no such job as a person named."""
+        if held.by_hand:
+            self.calls.do(doubts.hold_again, held, "no such job")
 
     def look_again(self, held: Claim) -> None:
         self.calls.do(flights.look_again, held, "timed out", 1.0)
@@ -274,8 +295,8 @@ class StoreMachine(RuleBasedStateMachine):
         if not found:
             return
         row = found[0]
-        assert self.called[row.id] == row.fence
-        assert self.calls.do(doubts.resolve, row.id, decision, _provider_id(row.id, row.fence)) == row.id
+        name = _provider_id(row.id, self.called[row.id])
+        assert self.calls.do(doubts.resolve, row.id, decision, name) == row.id
         if decision != "adopt":
             del self.called[row.id]
         self._allow_surplus()
@@ -335,7 +356,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert not free or row.id not in self.called, f"{row.id} would be paid twice"
             assert row.fence >= self.fences.get(row.id, 0)
             self.fences[row.id] = row.fence
-        flying = snapshot.at_provider("aer")
+        flying = self._places(snapshot)
         if self.cap is not None:
             assert flying <= self.cap + self.surplus
             self.surplus = min(self.surplus, max(0, flying - self.cap))
@@ -359,7 +380,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _at_provider(self) -> int:
         with self.calls.store.read() as connection:
-            return Snapshot(connection).at_provider("aer")
+            return self._places(Snapshot(connection))
+
+    def _places(self, snapshot: Snapshot) -> int:
+        """Return how many places at the provider are taken: a run whose result can be fetched left its own."""
+        return sum(self.called.get(batch_id) not in self.over[batch_id] for batch_id in snapshot.at_provider("aer"))
 
     def _state(self, batch_id: str) -> str:
         return str(self.calls.batch(batch_id).state)

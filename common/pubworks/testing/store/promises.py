@@ -29,27 +29,42 @@ class Snapshot:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._rows = {table.name: connection.execute(select(table)).all() for table in _TABLES}
-        self.jobs: list[Any] = list(self._rows["jobs"])
-        self.batches: dict[str, Any] = {row.id: row for row in self._rows["batches"]}
-        self.runs: dict[tuple[str, int], Any] = {
-            (row.batch_id, row.attempt): row for row in self._rows["provider_jobs"]
-        }
-        self.chunks: list[Any] = list(self._rows["chunks"])
-        self.events: list[Any] = list(self._rows["events"])
+        rows = {table.name: connection.execute(select(table)).all() for table in _TABLES}
+        self.jobs: list[Any] = list(rows["jobs"])
+        self.batches: dict[str, Any] = {row.id: row for row in rows["batches"]}
+        self.chunks: list[Any] = list(rows["chunks"])
+        self.events: list[Any] = list(rows["events"])
+        self._batches = _group(rows["batches"], "job_id")
+        self._pubs = _group(rows["pubs"], "job_id")
+        self._chunks = _group(rows["chunks"], "job_id")
+        self._runs = _group(rows["provider_jobs"], "batch_id")
 
     def batches_of(self, job_id: str) -> list[Any]:
         """Return the batches of a job, without those that their halves stand for."""
-        mine = (row for row in self.batches.values() if row.job_id == job_id)
-        return [row for row in mine if row.state != BatchState.SPLIT]
+        return [row for row in self._batches[job_id] if row.state != BatchState.SPLIT]
 
     def pubs_of(self, job_id: str) -> list[Any]:
         """Return the PUBs of a job."""
-        return [row for row in self._rows["pubs"] if row.job_id == job_id]
+        return self._pubs[job_id]
 
-    def at_provider(self, backend: str) -> int:
-        """Return how many batches count against the cap of a backend."""
-        return sum(row.backend == backend and row.state in AT_PROVIDER for row in self.batches.values())
+    def chunks_of(self, job_id: str) -> list[Any]:
+        """Return the chunks of a job."""
+        return self._chunks[job_id]
+
+    def runs_of(self, batch_id: str) -> list[Any]:
+        """Return the runs of a batch."""
+        return self._runs[batch_id]
+
+    def at_provider(self, backend: str) -> set[str]:
+        """Return the batches that occupy, or may occupy, a place at the provider of a backend."""
+        return {row.id for row in self.batches.values() if row.backend == backend and row.state in AT_PROVIDER}
+
+
+def _group(rows: Iterable[Any], name: str) -> defaultdict[str, list[Any]]:
+    groups: defaultdict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        groups[getattr(row, name)].append(row)
+    return groups
 
 
 def check(store: Store) -> Snapshot:
@@ -152,9 +167,7 @@ def halves_stand_for_what_was_split(snapshot: Snapshot) -> None:
 
 def chunks_are_of_batches_that_are_done(snapshot: Snapshot) -> None:
     """A DONE batch has one chunk for each slice, and no other batch has any."""
-    found: defaultdict[str, list[Any]] = defaultdict(list)
-    for chunk in sorted(snapshot.chunks, key=lambda row: row.position):
-        found[chunk.batch_id].append(chunk)
+    found = _group(sorted(snapshot.chunks, key=lambda row: row.position), "batch_id")
     for row in snapshot.batches.values():
         of_batch = [[c.pub, c.first, c.end, c.first_shot, c.shots] for c in found.pop(row.id, [])]
         assert of_batch == ([[*piece, row.shots] for piece in row.slices] if row.state == BatchState.DONE else []), row
@@ -164,7 +177,7 @@ def chunks_are_of_batches_that_are_done(snapshot: Snapshot) -> None:
 def a_done_job_has_every_shot(snapshot: Snapshot) -> None:
     """The chunks of a DONE job hold each shot of each circuit, and of any job none twice."""
     for job in snapshot.jobs:
-        mine = [row for row in snapshot.chunks if row.job_id == job.id]
+        mine = snapshot.chunks_of(job.id)
         stored = _once(cell for c in mine for cell in _cells([[c.pub, c.first, c.end, c.first_shot]], c.shots))
         if job.state == JobState.DONE:
             assert len(stored) == sum(pub.size * pub.shots for pub in snapshot.pubs_of(job.id)), job
@@ -204,7 +217,7 @@ def a_job_is_final_when_nothing_is_left_and_not_before(snapshot: Snapshot) -> No
 def runs_tell_the_truth(snapshot: Snapshot) -> None:
     """A run that may still come to something is its batch's only one, and in the batch's state."""
     for row in snapshot.batches.values():
-        mine = [run for (batch_id, _), run in snapshot.runs.items() if batch_id == row.id]
+        mine = snapshot.runs_of(row.id)
         assert all(run.attempt <= row.fence for run in mine), row
         alive = [run.state for run in mine if run.state not in (RunState.FAILED, RunState.LOST)]
         assert alive == _ALIVE.get(row.state, []) or (row.state, alive) == _GIVEN_UP, (row, mine)

@@ -17,8 +17,9 @@ from qiskit.circuit import Parameter
 from qiskit_aer import AerSimulator
 
 from pubworks.client import Client, Sampler
-from pubworks.store import batches, jobs, schema
+from pubworks.store import batches, doubts, jobs, schema
 from pubworks.store.store import Store
+from pubworks.testing.store import Calls
 
 HERE = Path(__file__).parent
 DUMPS = sorted(HERE.glob("r*.sql"))
@@ -73,6 +74,38 @@ def test_an_old_database_is_upgraded_and_read(dump: Path, tmp_path: Path) -> Non
         with client.store.write() as connection:
             (claim,) = batches.claim(connection, waiting.backend, "w/1", 60).claims
         assert (claim.job_id, claim.shots, claim.seed) == (waiting.id, 5, 1)
+
+
+def test_what_the_first_schema_had_at_a_provider_goes_on(tmp_path: Path) -> None:
+    """A run in flight is asked about by its id; one in doubt is listed for a person."""
+    database = sqlite3.connect(tmp_path / "pubworks.db")
+    database.executescript((HERE / "r0001.sql").read_text())
+    (batch_id,) = database.execute("SELECT id FROM batches WHERE state = 'PENDING'").fetchone()
+    job_id = batch_id.rpartition("-")[0]
+    for position, state, run in ((1, "IN_FLIGHT", "ACCEPTED"), (2, "HELD", "UNCERTAIN")):
+        database.execute(
+            "INSERT INTO batches SELECT ?, job_id, ?, backend, ?, shots, seed, slices, num_circuits, run_options, "
+            "NULL, 'w/1', 1, 1, NULL, NULL FROM batches WHERE id = ?",
+            (f"{job_id}-{position}", position, state, batch_id),
+        )
+        database.execute(
+            "INSERT INTO provider_jobs (batch_id, attempt, state, worker, provider_job_id, claimed_at, accepted_at) "
+            "VALUES (?, 1, ?, 'w/1', 'ibm-7', 1, 2)",
+            (f"{job_id}-{position}", run),
+        )
+    database.execute("UPDATE batches SET lease_owner = NULL, lease_until = NULL WHERE state = 'HELD'")
+    backend = database.execute("SELECT backend FROM batches WHERE id = ?", (batch_id,)).fetchone()[0]
+    database.commit()
+    database.close()
+    _upgrade(tmp_path)
+    calls = Calls(Store(f"sqlite:///{tmp_path / 'pubworks.db'}"), backend)
+    assert calls.expire() == 1
+    (claim,) = calls.take_up(calls.looks())
+    assert (claim.batch_id, claim.attempt, claim.provider_job_id) == (f"{job_id}-1", 1, "ibm-7")
+    assert [row.id for row in calls.do(doubts.held)] == [f"{job_id}-2"]
+    calls.do(doubts.resolve, f"{job_id}-2", "resubmit")
+    assert [claim.batch_id for claim in calls.taken(most=9).claims] == [batch_id, f"{job_id}-2"]
+    calls.store.close()
 
 
 def _upgrade(folder: Path) -> None:

@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export QISKIT_PARALLEL ?= FALSE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports bench worker lock clean
+.PHONY: help demo test lint types imports bench chaos chaos-ci worker lock clean
 
 help: ## Explain the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -38,6 +38,12 @@ imports: $(READY) ## Check the layers of the architecture
 
 bench: $(READY) ## Measure pubworks beside its alternatives, in one run
 	$(BIN)/python -m benchmarks
+
+chaos: $(READY) ## Run 5,000 batches under 1,000 faults, and count what the provider saw
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+chaos-ci: $(READY) ## Run a few hundred batches under 50 faults; CHAOS_SEED=N chooses them
+	$(BIN)/python -m pytest -q tests/chaos $(ARGS)
 
 worker: $(READY) ## Start a worker with the settings of this folder
 	$(BIN)/pubworks worker

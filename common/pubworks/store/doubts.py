@@ -61,7 +61,7 @@ def adopt(connection: Connection, batch_id: str, fence: int, provider_job_id: st
     run = {"p_batch": batch_id, "p_provider_job_id": provider_job_id, "p_by_hand": by_hand}
     connection.execute(_RUN_ACCEPTED, run)
     record(connection, job_id, "adopted", batch_id, provider_job_id=provider_job_id)
-    splits.judge_twin(connection, batch_id)
+    splits.judge_twin(connection, batch_id, is_over=False)
     return True
 
 
@@ -131,9 +131,21 @@ def hold_again(connection: Connection, claim: Claim, reason: str) -> bool:
     return True
 
 
-def run_again(connection: Connection, batch_id: str, fence: int, reason: str) -> bool:
-    """Run a batch again whose run surely never reached the provider, or costs nothing: -> PENDING."""
-    return _decide(connection, batch_id, fence, reason, state=BatchState.PENDING, run=RunState.LOST)
+def run_again(connection: Connection, batch_id: str, fence: int, reason: str, *, counts: bool = False) -> bool:
+    """Run a batch again whose run surely never reached the provider, or costs nothing: -> PENDING.
+
+    Args:
+        connection: An open transaction.
+        batch_id: The batch.
+        fence: The fence of the claim that made the run.
+        reason: Why.
+        counts: Whether the run before was an attempt.
+
+    Returns:
+        Whether it was still in doubt, or held.
+    """
+    more = {"attempts": batches.c.attempts + int(counts)}
+    return _decide(connection, batch_id, fence, reason, state=BatchState.PENDING, run=RunState.LOST, **more)
 
 
 def hold(connection: Connection, batch_id: str, fence: int, reason: str) -> bool:
@@ -143,14 +155,14 @@ def hold(connection: Connection, batch_id: str, fence: int, reason: str) -> bool
 
 
 def _decide(
-    connection: Connection, batch_id: str, fence: int, reason: Any, *, state: BatchState, run: RunState
+    connection: Connection, batch_id: str, fence: int, reason: Any, *, state: BatchState, run: RunState, **more: Any
 ) -> bool:
     due_at = now() if state == BatchState.PENDING else None
     before = (BatchState.UNCERTAIN, BatchState.HELD) if state == BatchState.PENDING else (BatchState.UNCERTAIN,)
     decided = connection.execute(
         update(batches)
         .where(batches.c.id == batch_id, batches.c.fence == fence, batches.c.state.in_(before))
-        .values(state=state, due_at=due_at, reason=reason, accepted_at=None)
+        .values(state=state, due_at=due_at, reason=reason, accepted_at=None, **more)
         .returning(batches.c.job_id, batches.c.reason)
     ).one_or_none()
     if decided is None:

@@ -12,11 +12,18 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Float
 
 from pubworks.errors import ConfigError, StoreUnreachable
+
+#: A server that is gone without a word must not hang those who wait for it: seconds, and milliseconds for the last.
+_CONNECT = {
+    "connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}  # fmt: skip
 
 #: Seconds without use after which a connection to a server is asked whether it is still there.
 _IDLE_S = 1.0
@@ -74,7 +81,7 @@ def make_engine(url: str) -> Engine:
 
 def _postgresql_engine(url: str) -> Engine:
     """Return an engine that asks a connection whether it is still there, if it was idle for a while."""
-    engine = create_engine(url, pool_size=10, max_overflow=20, pool_timeout=30)
+    engine = create_engine(url, pool_size=10, max_overflow=20, pool_timeout=30, connect_args=_CONNECT)
 
     @event.listens_for(engine, "checkin")
     def _note(connection: Any, record: Any) -> None:  # noqa: ARG001
@@ -148,6 +155,8 @@ def reachable(url: str) -> Iterator[None]:
         yield
     except OperationalError as error:
         raise _unreachable(url, error) from error
+    except PoolTimeout as error:
+        raise StoreUnreachable(f"No connection to the database became free: {error}. Try again.") from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise _unreachable(url, error) from error

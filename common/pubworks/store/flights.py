@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, select, tuple_, update
+from sqlalchemy import Connection, bindparam, case, func, null, select, tuple_, update
 
 from pubworks.policy import Policy
 from pubworks.states import BatchState, RunState
@@ -89,6 +89,7 @@ def look_at(state: BatchState, next_due: Any, slack: float) -> Any:
         .returning(
             batches.c.id, batches.c.job_id, batches.c.fence, batches.c.provider_job_id,
             AGE.label("age_s"), (batches.c.due_at - now()).label("due_in_s"),
+            batches.c.attempts, FAILING.label("failing_s"),
         )
     )  # fmt: skip
 
@@ -142,6 +143,16 @@ _TAKE_UP = (
 _RUNS = select(provider_jobs.c.batch_id, provider_jobs.c.attempt, provider_jobs.c.by_hand).where(
     provider_jobs.c.batch_id.in_(bindparam("p_batches", expanding=True)), provider_jobs.c.state == RunState.ACCEPTED
 )
+
+
+def note_silence(connection: Connection, looks: Sequence[Look], reason: str | None) -> None:
+    """Note since when the provider tells nothing about runs, and why; None: it tells again."""
+    since = null() if reason is None else func.coalesce(batches.c.failing_since, now())
+    connection.execute(
+        update(batches)
+        .where(batches.c.id.in_([look.batch_id for look in looks]), batches.c.state == BatchState.IN_FLIGHT)
+        .values(failing_since=since, reason=reason)
+    )
 
 
 def look_again(connection: Connection, held: Claim, reason: str | None, wait_s: float) -> bool:

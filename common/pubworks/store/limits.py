@@ -26,6 +26,9 @@ _PROBE_S = 60.0
 _SNOOZE_S = 0.5
 _SNOOZE_LONGEST_S = 60.0
 
+#: Longest seconds that a provider is believed at once; after them it is asked again.
+_ASKED_LONGEST_S = 3600.0
+
 #: Most times that the breaker doubles its wait.
 _DOUBLINGS = 4
 
@@ -53,6 +56,7 @@ _IN_FLIGHT = select(func.count()).where(
     batches.c.backend == bindparam("p_backend"), batches.c.finished_at.is_(None), one_of(batches.c.state, AT_PROVIDER),
     ~_IS_OVER,
 )  # fmt: skip
+_CALLED = _IN_FLIGHT.where(batches.c.state != BatchState.CLAIMED)
 _SPEND = (
     update(limits)
     .where(limits.c.backend == bindparam("p_backend"))
@@ -70,8 +74,8 @@ def submissions(connection: Connection, row: Row[Any], most: int, policy: Policy
     pause = _pause(row, policy)
     if pause is not None:
         return pause
-    if _is_open(row, policy):
-        most = 1  # the one that tries whether the backend works again
+    if _is_open(row, policy) or row.submit_interval or row.request_interval:
+        most = 1  # a probe; or a call that must come when it was granted, and not after others of a group
     grants = [
         _room(connection, row, most),
         _rate(row, "submit", most, "submissions"),
@@ -162,6 +166,7 @@ def snooze(connection: Connection, backend: str, reason: str, wait_s: float | No
     """
     row = _lock_or_make(connection, backend)
     wait = wait_s if wait_s is not None else min(_SNOOZE_LONGEST_S, _SNOOZE_S * 2.0 ** min(row.snoozes, 10))
+    wait = min(wait, _ASKED_LONGEST_S)
     connection.execute(
         update(limits)
         .where(limits.c.backend == backend)
@@ -175,7 +180,9 @@ def snooze(connection: Connection, backend: str, reason: str, wait_s: float | No
 def shrink(connection: Connection, backend: str) -> None:
     """Halve the number of runs in flight that a provider seems to bear: it refused one for their number."""
     row = _lock_or_make(connection, backend)
-    flying = connection.execute(_IN_FLIGHT, {"p_backend": backend}).scalar_one() - 1  # the refused one is not
+    flying = connection.execute(_CALLED, {"p_backend": backend}).scalar_one() - 1  # the refused one is not
+    if row.window is not None and row.window < flying:
+        return  # refused because of those that were submitted under the window before
     window = max(1.0, min(row.window or flying, flying) / 2.0) if flying > 1 else 1.0
     connection.execute(update(limits).where(limits.c.backend == backend).values(window=window))
 
@@ -211,6 +218,18 @@ def succeeded(connection: Connection, backend: str) -> None:
     connection.execute(_WELL, {"p_backend": backend})
 
 
+_ANSWERS = (
+    update(limits)
+    .where(limits.c.backend == bindparam("p_backend"), limits.c.failures > 0)
+    .values(failures=0, probe_at=None, failure_reason=None)
+)
+
+
+def answers(connection: Connection, backend: str) -> None:
+    """Close the breaker: the backend answers, if only to refuse."""
+    connection.execute(_ANSWERS, {"p_backend": backend})
+
+
 def _lock_or_make(connection: Connection, backend: str) -> Row[Any]:
     row = lock(connection, backend)
     if row is None:
@@ -241,13 +260,16 @@ def set_quota(connection: Connection, backend: str, **quota: Rate | int | None) 
         backend: The backend.
         quota: ``submit``, ``requests`` (rates) and ``in_flight``; None lifts one; those left out stay.
     """
-    _lock_or_make(connection, backend)
+    row = _lock_or_make(connection, backend)
     values: dict[str, Any] = {}
     for name, prefix in (("submit", "submit"), ("requests", "request")):
         if name in quota:
             rate = quota[name]
             assert rate is None or isinstance(rate, Rate)
             values |= {f"{prefix}_interval": rate and rate.interval_s, f"{prefix}_burst": rate and rate.burst}
+            if rate is not None:  # what was used under a stricter one must not hold for its time
+                at = getattr(row, f"{prefix}_at")
+                values[f"{prefix}_at"] = min(at, row.now + rate.burst * rate.interval_s)
     if "in_flight" in quota:
         values["max_in_flight"] = quota["in_flight"]
     if values:

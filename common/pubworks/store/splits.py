@@ -15,7 +15,7 @@ from pubworks.states import BatchState
 from pubworks.store.engine import now
 from pubworks.store.records import Slice
 from pubworks.store.statements import record
-from pubworks.store.tables import batches, jobs, pubs
+from pubworks.store.tables import batches, jobs, provider_jobs, pubs
 
 #: Circuits that are refused alone, for the same reason and none accepted, before the others are not tried any more.
 _ENOUGH = 5
@@ -124,10 +124,16 @@ def is_hopeless(connection: Connection, batch_id: str) -> bool:
     return bool(refused >= _ENOUGH and reasons == 1 and not accepted)
 
 
-def judge_twin(connection: Connection, batch_id: str) -> None:
-    """Draw the conclusion from a half that the provider took: the other one holds the bad circuit."""
+def judge_twin(connection: Connection, batch_id: str, *, is_over: bool) -> None:
+    """Draw the conclusion from a half that the provider took: the other one holds the bad circuit.
+
+    Args:
+        connection: An open transaction.
+        batch_id: The half.
+        is_over: Whether its result is there; before, it tells nothing where the provider refuses only then.
+    """
     twin = _waiting_twin(connection, batch_id)
-    if twin is None:
+    if twin is None or (not is_over and _was_taken(connection, batch_id.removesuffix(".0"))):
         return
     if twin.num_circuits == 1:  # only its own refusal says why
         _release(connection, twin)
@@ -136,6 +142,12 @@ def judge_twin(connection: Connection, batch_id: str) -> None:
     over = {"state": BatchState.SPLIT, "reason": reason, "finished_at": now()}
     connection.execute(update(batches).where(batches.c.id == twin.id).values(**over))
     halve(connection, twin.id, reason, one_is_bad=True, by_shots=False)
+
+
+def _was_taken(connection: Connection, batch_id: str) -> bool:
+    """Whether the provider took the whole before it refused it."""
+    taken = provider_jobs.c.accepted_at.is_not(None)
+    return connection.execute(select(taken).where(provider_jobs.c.batch_id == batch_id, taken)).first() is not None
 
 
 def release_twin(connection: Connection, batch_id: str) -> None:

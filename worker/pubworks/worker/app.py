@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import signal
 import socket
 import threading
+from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -35,6 +35,26 @@ _LEAVE_S = 1.0
 #: Seconds that a child may take to start; importing qiskit on a busy machine takes more than Celery's 4.
 _CHILD_START_S = 120.0
 
+
+class SharedFlag:
+    """A flag that forked children see; without a lock, which a child that is killed could leave taken."""
+
+    def __init__(self) -> None:
+        self._value = RawValue("b", 0)
+
+    def set(self) -> None:
+        """Raise it."""
+        self._value.value = 1
+
+    def clear(self) -> None:
+        """Lower it."""
+        self._value.value = 0
+
+    def is_set(self) -> bool:
+        """Return whether it is raised."""
+        return bool(self._value.value)
+
+
 settings: Settings = load_settings()
 worker_id = str(ULID())
 app: Celery = queue.make_app(settings)
@@ -46,7 +66,7 @@ for _noisy in ("celery.worker.strategy", "celery.app.trace", "qiskit"):  # a lin
 _station: Station | None = None
 
 #: Raised by the keeper while the broker is away, for the pool's children to see.
-_alone = multiprocessing.get_context("fork").Event()
+_alone = SharedFlag()
 
 
 def station() -> Station:
@@ -111,11 +131,11 @@ class KeeperStep(bootsteps.StartStopStep):
         """Sign out, end what still runs, and give it back."""
         keeper.stop()
         _stop_station()  # of a pool of threads
-        with keeper.busy:  # so that nobody forks new children
-            for pid in _children(worker):
-                os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(StoreError):  # then the leases end by themselves
-                self._hand_back()
+        keeper.busy.acquire(timeout=_LEAVE_S)  # so that nobody forks new children; a keeper that hangs has it for long
+        for pid in _children(worker):
+            os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(StoreError):  # then the leases end by themselves
+            self._hand_back()
         self._store.close()
 
     def _hand_back(self) -> None:

@@ -26,6 +26,8 @@ class Desk:
     learned: dict[str, int] = field(default_factory=dict)
     #: Whether the backend was in trouble lately.
     troubled: bool = False
+    #: Whether the last call was answered in a way that tells to make no other.
+    asked_to_wait: bool = False
     #: Time, by the monotonic clock, at which to claim again without a ring.
     claim_at: float = math.inf
 

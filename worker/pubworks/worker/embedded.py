@@ -55,6 +55,7 @@ class EmbeddedWorker:
         self._app, self._settings = app, settings
         worker_id = str(ULID())
         worker = {"id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "concurrency": _ROOM}
+        self._pid = os.getpid()
         self._name = f"celery@embedded-{worker_id}"
         self._station = Station(settings, store, worker_id, room=_ROOM, waits=False)
         tasks.register(app, lambda: self._station)
@@ -91,6 +92,8 @@ class EmbeddedWorker:
 
     def stop(self) -> None:
         """End: what is held goes back to the database, for the next process that opens it."""
+        if os.getpid() != self._pid:
+            return  # a fork: what is held is its parent's
         atexit.unregister(self.stop)
         self._keeper.stop()
         self._station.stop(_LEAVE_S)

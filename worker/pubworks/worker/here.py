@@ -59,6 +59,7 @@ class RunsHere:
     def __init__(self, desk: Desk, room: int, wake: Callable[[], None]) -> None:
         self._desk, self._room, self._wake = desk, room, wake
         self._claims: deque[Claim] = deque()
+        self._starting: list[Claim] = []
         self._claimed_at = 0.0
         self._flights: list[_Flight] = []
         self._over: list[Run] = []
@@ -89,7 +90,12 @@ class RunsHere:
 
     def held(self) -> list[str]:
         """Return the batches whose leases are needed."""
-        claims = [*self._claims, *(flight.work.claim for flight in self._flights), *(run.claim for run in self._over)]
+        claims = [
+            *self._starting,
+            *self._claims,
+            *(flight.work.claim for flight in self._flights),
+            *(run.claim for run in self._over),
+        ]
         return [claim.batch_id for claim in claims]
 
     def next_look(self) -> float:
@@ -101,7 +107,9 @@ class RunsHere:
         """Start, fetch and store what can be."""
         self._look()
         while self._claims and len(self._flights) < self._room and not self._is_slow():
+            self._starting = [self._claims[0]]  # held all the time: a run may last as long as its call
             self._start(self._claims.popleft())
+            self._starting = []
             self._look()
         if self._claims and self._is_slow():
             self._give_back()

@@ -75,7 +75,7 @@ class Keeper:
         self._app, self._store, self._settings, self._worker = app, store, settings, worker
         self._backends, self._window, self._children = backends, window, children
         self._specs, self._describes, self._asked, self._configured = specs, describes, False, False
-        self._spool = Spool(settings.data_dir / "spool")
+        self._spool = Spool.of(settings)
         self._alive: set[int] = set()
         self._alone, self._away_since = alone or threading.Event(), 0.0
         #: Held during a round: who forks takes it first, since a child inherits whatever is half done.
@@ -102,12 +102,12 @@ class Keeper:
         names = self._backends()
         with self._store.read() as connection:
             chores = fleet.chores(connection, names, self._window, _LATE_S, _MERGE_GRACE_S)
-        self._spool.replay(self._store)
         self._free_children()
         if chores.leases_ended:
             self._free_leases()
         if chores.unmerged or chores.unsettled:
             self._see_to_merges()
+        self._spool.replay(self._store)
         self._ring(chores.due)
 
     def _loop(self) -> None:
@@ -156,12 +156,12 @@ class Keeper:
                 owners = fleet.owners(connection, self._worker["id"])
             for owner in owners - {f"{self._worker['id']}/{pid}" for pid in alive}:
                 log("worker.child_died", logging.ERROR, owner=owner)
-                hand_back(self._store, owner, "the worker process that ran it died")
+                hand_back(self._store, owner, batches.DIED)
         self._alive = alive
 
     def _free_leases(self) -> None:
         with self._store.write() as connection:
-            freed = batches.expire(connection, "its worker fell silent")
+            freed = batches.expire(connection, batches.SILENT)
         log("batch.released", reason="lease ended", count=freed)
 
     def _see_to_merges(self) -> None:

@@ -46,13 +46,28 @@ def store(desk: Desk, runs: Sequence[Run], *, durable: bool = True) -> None:
         runs: The runs.
         durable: Whether they must outlive a power failure; without, they would be run again.
     """
-    with desk.store.write(durable=durable) as connection:
-        if desk.troubled and not desk.adapter.detachable:
-            limits.succeeded(connection, desk.backend)
-        ready = batches.complete(connection, runs)
+    try:
+        ready = _complete(desk, runs, durable=durable)
+    except StoreUnreachable:
+        raise
+    except Exception as error:  # one that cannot be stored must not hold up the others
+        if len(runs) == 1:
+            trouble.unreadable(desk, runs[0].claim, error)
+            return
+        for run in runs:
+            store(desk, [run], durable=durable)
+        return
     for run in runs:
         log("batch.done", batch=run.claim.batch_id, backend=desk.backend)
     for job_id, pubs in ready.items():
         if pubs:
             collect(desk.store, job_id, pubs)
             log("job.merged", logging.DEBUG, job=job_id, pubs=len(pubs))
+
+
+def _complete(desk: Desk, runs: Sequence[Run], *, durable: bool) -> dict[str, list[int]]:
+    with desk.store.write(durable=durable) as connection:
+        if desk.troubled and not desk.adapter.detachable:
+            limits.succeeded(connection, desk.backend)
+            desk.troubled = False
+        return batches.complete(connection, runs)

@@ -108,9 +108,10 @@ def _accept(desk: Desk, spool: Spool, claim: Claim, provider_job_id: str) -> boo
                 limits.succeeded(connection, desk.backend)
             accepted = batches.accept(connection, claim, provider_job_id, flights.FIRST_LOOK_S)
             accepted = accepted or doubts.adopt(connection, claim.batch_id, claim.fence, provider_job_id)
-    except StoreUnreachable:
+    except Exception:  # whatever it is, the id must not be lost
         spool.keep(claim, provider_job_id)
         raise
+    desk.troubled = False
     if accepted:
         log("run.accepted", batch=claim.batch_id, backend=desk.backend, provider_job_id=provider_job_id)
     else:

@@ -28,6 +28,9 @@ from pubworks.worker.watch import Watch
 _REBUILD_S = 30.0
 _STORE_AWAY_S = 1.0
 
+#: Seconds of one turn, a few calls of a provider that keeps its runs, after which its leases are not renewed.
+_CALL_LONGEST_S = 300.0
+
 #: Batches that are claimed in one transaction, to be submitted one after the other.
 _TOGETHER = 8
 
@@ -56,6 +59,7 @@ class Runner:
         self._watch: Watch | None = None
         self._claimed: set[str] = set()
         self._build_at = 0.0
+        self._turned_at = math.inf
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name=f"pubworks-{backend}", daemon=True)
         self._thread.start()
@@ -73,6 +77,8 @@ class Runner:
 
     def held(self) -> list[str]:
         """Return the ids of the batches whose leases this runner needs."""
+        if self._watch is not None and time.monotonic() - self._turned_at > _CALL_LONGEST_S:
+            return []  # the provider's code does not come back: others may go on
         parts = [part.held() for part in (self._here, self._watch) if part is not None]
         return sorted({*list(self._claimed), *(batch for part in parts for batch in part)})
 
@@ -85,6 +91,7 @@ class Runner:
 
     def _loop(self) -> None:
         while self._sleep():
+            self._turned_at = time.monotonic()
             try:
                 self._turn()
             except StoreUnreachable as error:
@@ -96,6 +103,7 @@ class Runner:
 
     def _sleep(self) -> bool:
         """Wait for a ring or for what is due next. Returns whether to go on."""
+        self._turned_at = math.inf
         with self._bell:
             if not self._stopping and not (self._rings and self._has_room()):
                 wait = self._next_turn() - time.monotonic()
@@ -137,7 +145,7 @@ class Runner:
                 connection, self.backend, desk.owner, desk.lease_s, policy=desk.policy,
                 most=_TOGETHER if desk.adapter.detachable else self._here.bite(self._rings),
             )  # fmt: skip
-        desk.troubled = taken.troubled
+        desk.troubled = desk.troubled or taken.troubled
         self._claimed = {claim.batch_id for claim in taken.claims}
         try:
             warm_up(self._store, taken.claims)
@@ -150,9 +158,14 @@ class Runner:
         self._go_on(taken, desk)
 
     def _submit(self, desk: Desk, watch: Watch, claims: Sequence[Claim]) -> None:
-        for claim in claims:
+        desk.asked_to_wait = False
+        for number, claim in enumerate(claims):
             if self._stopping:
                 return  # the rest is handed back
+            if desk.asked_to_wait:
+                with self._store.write() as connection:
+                    batches.give_back(connection, claims[number:])
+                return
             log("batch.claimed", batch=claim.batch_id, backend=self.backend, worker=desk.owner, fence=claim.fence)
             if launch.submit(desk, self._spool, claim):
                 watch.expect(flights.FIRST_LOOK_S)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pubworks.settings import Settings
 from pubworks.store import doubts
 from pubworks.store.records import Claim
 from pubworks.store.store import Store
@@ -23,6 +25,12 @@ class Spool:
     """
 
     folder: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Spool:
+        """Return the spool of a database; notes of another one must not be read."""
+        mark = hashlib.sha256(settings.database_url.encode()).hexdigest()[:12]
+        return cls(settings.data_dir / "spool" / mark)
 
     def keep(self, claim: Claim, provider_job_id: str) -> None:
         """Write down that the provider took a run; it is on the disk when this returns."""
@@ -45,11 +53,19 @@ class Spool:
             StoreUnreachable: The database is still away; everything stays.
         """
         for path in sorted(self.folder.glob("*.json")):
-            note = json.loads(path.read_text())
+            try:
+                note = json.loads(path.read_text())
+                batch_id, fence, provider_job_id = note["batch_id"], note["fence"], note["provider_job_id"]
+            except FileNotFoundError:
+                continue  # another keeper was faster
+            except (ValueError, KeyError, TypeError) as error:
+                log("spool.unreadable", logging.ERROR, path=path, error=error)
+                path.rename(path.with_suffix(".unreadable"))
+                continue
             with store.write() as connection:
-                adopted = doubts.adopt(connection, note["batch_id"], note["fence"], note["provider_job_id"])
+                adopted = doubts.adopt(connection, batch_id, fence, provider_job_id)
             path.unlink(missing_ok=True)
-            log("spool.replayed", batch=note["batch_id"], adopted=adopted)
+            log("spool.replayed", batch=batch_id, adopted=adopted)
 
 
 def _sync(folder: Path) -> None:

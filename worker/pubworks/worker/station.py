@@ -45,8 +45,9 @@ class Station:
         self.settings, self.store = settings, store
         self.owner = f"{worker}/{os.getpid()}"
         self._room, self._waits, self._alone = room, waits, alone
-        self._spool = Spool(settings.data_dir / "spool")
+        self._spool = Spool.of(settings)
         self._runners: dict[str, Runner] = {}
+        self._making = threading.Lock()
         self._stopped = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="pubworks-heartbeat", daemon=True)
         self._heart.start()
@@ -75,11 +76,12 @@ class Station:
         hand_back(self.store, self.owner, "its worker stopped")
 
     def _runner(self, backend: str) -> Runner:
-        if backend not in self._runners:
-            self._runners[backend] = Runner(
-                lambda: self._desk(backend), self.store, backend, self._spool, room=self._room
-            )
-        return self._runners[backend]
+        with self._making:  # tasks, the heartbeat and a pool's threads may all be first
+            if backend not in self._runners:
+                self._runners[backend] = Runner(
+                    lambda: self._desk(backend), self.store, backend, self._spool, room=self._room
+                )
+            return self._runners[backend]
 
     def _desk(self, backend: str) -> Desk:
         if live.is_live(backend):
@@ -99,6 +101,8 @@ class Station:
                 self._look_after(self._alone())
             except StoreError as error:
                 log("store.away", logging.WARNING, error=error)
+            except Exception:  # without the heartbeat, all that is held would be lost
+                logging.getLogger("pubworks").exception("heartbeat")
 
     def _renew(self) -> None:
         held = [batch for runner in list(self._runners.values()) for batch in runner.held()]

@@ -18,6 +18,9 @@ from pubworks.telemetry import log
 from pubworks.worker.desk import Desk
 from pubworks.worker.submission import Work
 
+#: Refusals that show that a backend works.
+_ANSWERS = (Cause.REJECTED, Cause.TOO_LARGE, Cause.RATE_LIMITED, Cause.CONCURRENCY)
+
 #: Seconds after which a batch is submitted again that was refused for the number of runs in flight, at most.
 _ROOM_S = 1.0
 
@@ -35,6 +38,7 @@ def after_call(desk: Desk, claim: Claim, error: Exception, work: Work | None = N
     _tell(desk, claim, verdict, "run")
     with desk.store.write() as connection:
         if verdict.cause == Cause.UNCERTAIN:
+            desk.asked_to_wait = True
             limits.failed(connection, desk.backend, verdict.message, desk.policy)
             batches.doubt(connection, claim, verdict.message)
         else:
@@ -52,7 +56,7 @@ def after_result(desk: Desk, claim: Claim, error: Exception) -> float:
     in_flight = claim.provider_job_id is not None
     with desk.store.write() as connection:
         if in_flight and _ask_again(verdict, error):
-            _note_trouble(connection, desk, verdict)
+            _note_request(connection, desk, verdict)
             return _fetch_later(connection, desk, claim, verdict)
         return _run_again(connection, desk, claim, verdict, None)
 
@@ -70,7 +74,7 @@ def after_question(desk: Desk, error: Exception, phase: Phase) -> float:
     verdict = _judge(desk, error, phase)
     log("backend.silent", logging.WARNING, backend=desk.backend, call=phase, error=verdict.message)
     with desk.store.write() as connection:
-        _note_trouble(connection, desk, verdict)
+        _note_request(connection, desk, verdict)
     return verdict.retry_after or desk.policy.backoff_s
 
 
@@ -106,7 +110,10 @@ def _fetch_later(connection: Connection, desk: Desk, claim: Claim, verdict: Verd
 
 def _run_again(connection: Connection, desk: Desk, claim: Claim, verdict: Verdict, work: Work | None) -> float:
     """Put a batch back, split it or end it. Returns seconds until it is due."""
+    if desk.troubled and verdict.cause in _ANSWERS:
+        limits.answers(connection, desk.backend)
     if verdict.cause.is_snooze:
+        desk.asked_to_wait = True
         _note_trouble(connection, desk, verdict)
         wait = random.uniform(0, _ROOM_S) if verdict.cause == Cause.CONCURRENCY else 0.0
         batches.put_back(connection, claim, verdict.message, wait, counts=False, state=RunState.LOST)
@@ -147,6 +154,13 @@ def backoff(policy: Policy, attempts: float) -> float:
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
     return random.uniform(0, min(policy.backoff_longest_s, policy.backoff_s * 2.0 ** min(attempts, 32)))
+
+
+def _note_request(connection: Connection, desk: Desk, verdict: Verdict) -> None:
+    """Have the fleet leave a provider alone that asks for it; whether it takes runs is told by submissions alone."""
+    if verdict.cause == Cause.RATE_LIMITED or (verdict.cause.is_snooze and verdict.retry_after):
+        desk.asked_to_wait = True
+        limits.snooze(connection, desk.backend, verdict.message, verdict.retry_after)
 
 
 def _note_trouble(connection: Connection, desk: Desk, verdict: Verdict) -> None:

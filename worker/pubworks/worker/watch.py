@@ -12,6 +12,7 @@ import time
 from collections import deque
 
 from qiskit.providers.jobstatus import JOB_FINAL_STATES, JobStatus
+from sqlalchemy import Connection
 
 from pubworks.backends.causes import Phase
 from pubworks.errors import ProviderError, Rejected, StoreUnreachable
@@ -30,6 +31,9 @@ _FETCH = 16
 
 #: Batches in doubt that are looked up before something else gets its turn.
 _LOOK_UPS = 4
+
+#: Longest seconds that a limit is believed: an operator may have lifted it.
+_WAIT_LONGEST_S = 5.0
 
 #: Seconds between two looks at least: what becomes due meanwhile is asked for in one request.
 _APART_S = 0.03
@@ -67,19 +71,19 @@ class Watch:
 
     def next_look(self) -> float:
         """Return the time, by the monotonic clock, of the next thing to do."""
-        ask = max(self._times[0], self._not_before) if self._times else math.inf
+        ask = max(self._times[0], self._not_before) if self._times and not self._over else math.inf
         fetch = self._fetch_at if self._over or self._unstored else math.inf
         return min(ask, fetch, self._look_up_at)
 
     def turn(self) -> None:
         """Do what is due, a little of each."""
+        if (self._over or self._unstored) and self._fetch_at <= time.monotonic():
+            self._fetch()  # first: where requests are few, a result is worth more than a status
         time_now = time.monotonic()
-        if self._times and max(self._times[0], self._not_before) <= time_now:
+        if self._times and not self._over and max(self._times[0], self._not_before) <= time_now:
             self._ask(time_now)
         if self._look_up_at <= time_now:
             self._look_up_doubts()
-        if (self._over or self._unstored) and self._fetch_at <= time.monotonic():
-            self._fetch()
 
     def _ask(self, time_now: float) -> None:
         per_call = self._desk.adapter.status_batch
@@ -91,33 +95,57 @@ class Watch:
             heapq.heappop(self._times)
         self._not_before = time_now + _APART_S
         if wait is not None:
-            self._not_before = time_now + wait
+            self._not_before = time_now + min(wait, _WAIT_LONGEST_S)
         if wait is not None or len(looks) == _CALLS * per_call:
             self.expect(0.0)  # there is more
         for look in looks:
             self.expect(look.due_in_s)
         for first in range(0, len(looks), per_call):
-            self._ask_about(looks[first : first + per_call])
+            if not self._ask_about(looks[first : first + per_call]):
+                break  # the others are due again by themselves
 
-    def _ask_about(self, looks: list[Look]) -> None:
+    def _ask_about(self, looks: list[Look]) -> bool:
+        """Ask how runs go. Returns whether the provider answered."""
         ids = [look.provider_job_id or "" for look in looks]
         try:
             found = self._desk.adapter.statuses(ids)
         except StoreUnreachable:
             raise
         except Exception as error:
-            if trouble.is_gone(self._desk, error) and len(looks) == 1:
-                self._over.extend(looks)  # fetching it will tell
-            else:
+            if not (trouble.is_gone(self._desk, error) and len(looks) == 1):
                 self._not_before = time.monotonic() + trouble.after_question(self._desk, error, Phase.STATUS)
-            return
-        waiting = {look.batch_id for look in self._over}
+                self._bear_silence(looks, error)
+                return False
+            found = {}
+        self._heard_of([look for look in looks if look.failing_s])
         for look, one in zip(looks, ids, strict=True):
             status = found.get(one)
-            if status in (*JOB_FINAL_STATES, None) and look.batch_id not in waiting:
+            if status is None and look.age_s < self._desk.policy.listing_delay_s:
+                continue  # it may not be visible yet
+            if status in (*JOB_FINAL_STATES, None):
                 log("run.over", logging.DEBUG, batch=look.batch_id, backend=self._desk.backend, status=status)
                 self._over.append(look)
                 self._ends[look.batch_id] = status
+        return True
+
+    def _heard_of(self, looks: list[Look]) -> None:
+        if looks:
+            with self._desk.store.write(durable=False) as connection:
+                flights.note_silence(connection, looks, None)
+
+    def _bear_silence(self, looks: list[Look], error: Exception) -> None:
+        """Note since when nothing is told about runs; after too long a time a person is to see to them."""
+        desk = self._desk
+        given_up = [look for look in looks if look.failing_s > desk.policy.max_total_s]
+        with desk.store.write() as connection:
+            flights.note_silence(connection, looks, f"no answer about it: {type(error).__name__}")
+            claims, _ = flights.take_up(
+                connection, desk.backend, given_up, owner=desk.owner, lease_s=desk.lease_s, policy=desk.policy
+            )
+            for claim in claims:
+                doubts.hold_again(
+                    connection, claim, f"the provider told nothing about {claim.provider_job_id} for long"
+                )
 
     def _fetch(self) -> None:
         if not self._unstored:
@@ -135,20 +163,32 @@ class Watch:
                 connection, desk.backend, looks, owner=desk.owner, lease_s=desk.lease_s, policy=desk.policy
             )
         self._fetching = claims
+        lost = {look.batch_id for look in looks[: len(looks) if wait is None else 0]} - {one.batch_id for one in claims}
+        for batch_id in lost:
+            self._ends.pop(batch_id, None)
         if claims and self._desk.claim_at < math.inf:
             self._desk.claim_in(0.0)  # there is room at the provider
         taken = len(looks) if wait is None else len(claims)
         for _ in range(taken):
             self._over.popleft()
         if wait is not None:
-            self._fetch_at = time.monotonic() + wait
+            self._fetch_at = time.monotonic() + min(wait, _WAIT_LONGEST_S)
         try:
             warm_up(desk.store, claims, circuits=False)
+            desk.asked_to_wait = False
             for claim in claims:
+                if desk.asked_to_wait:
+                    self._fetch_later(claim)
+                    continue
                 log("run.fetching", logging.DEBUG, batch=claim.batch_id, backend=desk.backend)
                 self._fetch_one(claim)
         finally:
             self._fetching = [run.claim for run in self._unstored]  # where the database was away, other leases end
+
+    def _fetch_later(self, claim: Claim) -> None:
+        with self._desk.store.write() as connection:
+            flights.look_again(connection, claim, None, flights.FIRST_LOOK_S)
+        self.expect(flights.FIRST_LOOK_S)
 
     def _fetch_one(self, claim: Claim) -> None:
         assert claim.provider_job_id is not None
@@ -184,23 +224,34 @@ class Watch:
             found = desk.adapter.find(look.batch_id)
         except Exception as error:
             trouble.after_question(desk, error, Phase.LOOKUP)
+            if look.age_s > desk.policy.max_total_s:
+                with desk.store.write() as connection:
+                    doubts.hold(connection, look.batch_id, look.fence, _HELD)
             return
         log("run.looked_up", logging.DEBUG, batch=look.batch_id, backend=desk.backend, found=found)
         with desk.store.write() as connection:
             found = found and doubts.unseen(connection, look.batch_id, found)
-            if found:
-                doubts.adopt(connection, look.batch_id, look.fence, found[0])
-            elif desk.policy.free:
-                doubts.run_again(connection, look.batch_id, look.fence, "running it again is free")
-            elif found is None:
-                doubts.hold(connection, look.batch_id, look.fence, _HELD)
-            elif look.age_s > desk.policy.listing_delay_s:
-                doubts.run_again(connection, look.batch_id, look.fence, "the provider does not know it")
-        if found:
+            adopted = found and doubts.adopt(connection, look.batch_id, look.fence, found[0])
+            if not found:
+                self._without_a_job(connection, look, may_be_listed=found is not None)
+        if found and adopted:
             log("run.adopted", batch=look.batch_id, backend=desk.backend, provider_job_id=found[0])
             self.expect(flights.FIRST_LOOK_S)
             for surplus in found[1:]:
                 self._cancel(look, surplus)
+
+    def _without_a_job(self, connection: Connection, look: Look, *, may_be_listed: bool) -> None:
+        """Decide on a batch in doubt of which the provider shows no job."""
+        policy, batch = self._desk.policy, (look.batch_id, look.fence)
+        if look.attempts + 1 >= policy.max_attempts:
+            doubts.hold(connection, *batch, f"in doubt {look.attempts + 1} times; {_HELD}")
+        elif policy.free:
+            doubts.run_again(connection, *batch, "running it again is free", counts=True)
+        elif not may_be_listed:
+            doubts.hold(connection, *batch, _HELD)
+        elif look.age_s > policy.listing_delay_s:
+            doubts.run_again(connection, *batch, "the provider does not know it", counts=True)
+        self._desk.claim_in(0.0)
 
     def _cancel(self, look: Look, provider_job_id: str) -> None:
         log("run.twice", logging.ERROR, batch=look.batch_id, provider_job_id=provider_job_id)

@@ -6,22 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, case, exists, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
-from pubworks.errors import JobNotFound
+from pubworks.errors import JobNotFound, SubmissionError
 from pubworks.states import BatchState, JobState
 from pubworks.store.engine import now
 from pubworks.store.records import JobDraft, JobRecord, Progress, StoredPub
 from pubworks.store.statements import insert_new, one_of, record, tell
-from pubworks.store.tables import batches, circuits, jobs, provider_jobs, pubs
+from pubworks.store.tables import batches, circuits, job_tags, jobs, provider_jobs, pubs
 
-_RECORD = [jobs.c[name] for name in JobRecord.__dataclass_fields__]
+#: The columns of a ``JobRecord``.
+RECORD = [jobs.c[name] for name in JobRecord.__dataclass_fields__]
 _PUB = [pubs.c[name] for name in StoredPub.__dataclass_fields__]
 _OPEN = one_of(jobs.c.state, (JobState.QUEUED, JobState.RUNNING))
 
 _INSERT_JOB = jobs.insert().values(created_at=now())
 _INSERT_PUBS = pubs.insert()
 _INSERT_BATCHES = batches.insert().values(due_at=now())
-_GET = select(*_RECORD).where(jobs.c.id == bindparam("p_job"))
+_GET = select(*RECORD).where(jobs.c.id == bindparam("p_job"))
 _STATE = select(jobs.c.state).where(jobs.c.id == bindparam("p_job"))
 _LOAD_PUBS = select(*_PUB).where(
     pubs.c.job_id == bindparam("p_job"), pubs.c.position.in_(bindparam("p_pubs", expanding=True))
@@ -31,13 +33,23 @@ _LOAD_CIRCUITS = select(circuits.c.hash, circuits.c.qpy).where(
 )
 
 
-def submit(connection: Connection, draft: JobDraft) -> None:
-    """Store a job with its PUBs, circuits and batches.
+def submit(connection: Connection, draft: JobDraft) -> str:
+    """Store a job with its PUBs, circuits and batches, unless its idempotency key has one already.
 
     A PUB without anything to run is left to the keeper to merge; a job without PUBs is DONE at once.
+
+    Returns:
+        The id of the job: the draft's, or that of the job with the same key.
+
+    Raises:
+        SubmissionError: The job with the same key is another one.
     """
+    if draft.idempotency_key is None:
+        connection.execute(_INSERT_JOB, _job_row(draft))
+    elif not _insert_once(connection, draft):
+        return _same(connection, draft)
     insert_new(connection, circuits, [{"hash": key, "qpy": qpy} for key, qpy in draft.circuits.items()])
-    connection.execute(_INSERT_JOB, _job_row(draft))
+    insert_new(connection, job_tags, [{"job_id": draft.id, "tag": tag} for tag in draft.tags])
     if draft.pubs:
         connection.execute(_INSERT_PUBS, _pub_rows(draft))
     if draft.batches:
@@ -45,10 +57,31 @@ def submit(connection: Connection, draft: JobDraft) -> None:
     record(connection, draft.id, "submitted", batches=len(draft.batches))
     if not draft.pubs:
         settle(connection, draft.id)
+    return draft.id
+
+
+def _insert_once(connection: Connection, draft: JobDraft) -> bool:
+    """Insert a job's row, or wait for whoever is inserting one with the same key. Returns whether it was inserted."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    row = insert(jobs).values(created_at=now(), **_job_row(draft))
+    once = row.on_conflict_do_nothing(index_elements=[jobs.c.idempotency_key])
+    return connection.execute(once.returning(jobs.c.id)).one_or_none() is not None
+
+
+def _same(connection: Connection, draft: JobDraft) -> str:
+    """Return the id of the job that has a draft's key."""
+    key = jobs.c.idempotency_key == draft.idempotency_key
+    found = connection.execute(select(jobs.c.id, jobs.c.content).where(key)).one()
+    if found.content != draft.content:
+        raise SubmissionError(
+            f"The idempotency key {draft.idempotency_key!r} is that of job {found.id}, which has other PUBs, options "
+            "or another backend. Choose a new key for a new job, or submit exactly the same again."
+        )
+    return str(found.id)
 
 
 def _job_row(draft: JobDraft) -> dict[str, Any]:
-    names = ("id", "name", "primitive", "backend", "options")
+    names = ("id", "name", "primitive", "backend", "options", "idempotency_key", "content")
     counts = {"num_pubs": len(draft.pubs), "num_batches": len(draft.batches), "batches_left": len(draft.batches)}
     return {"state": JobState.QUEUED, **{name: getattr(draft, name) for name in names}, **counts}
 
@@ -173,7 +206,7 @@ def get(connection: Connection, job_id: str) -> JobRecord:
     row = connection.execute(_GET, {"p_job": job_id}).one_or_none()
     if row is None:
         raise JobNotFound(f"No job {job_id} in this database. `pubworks list` shows those there are.")
-    return _job(row)
+    return to_record(row)
 
 
 def state(connection: Connection, job_id: str) -> JobState:
@@ -194,10 +227,10 @@ def find(connection: Connection, prefix: str) -> str:
     """
     if not prefix:
         raise JobNotFound("An empty id fits no job. `pubworks list` shows those there are.")
+    if connection.execute(_STATE, {"p_job": prefix}).scalar():  # a whole id needs no search
+        return prefix
     fits = jobs.c.id.startswith(prefix, autoescape=True) | jobs.c.id.endswith(prefix, autoescape=True)
     found = list(connection.execute(select(jobs.c.id).where(fits).limit(3)).scalars())
-    if prefix in found:
-        return prefix
     if len(found) != 1:
         problem = (
             f"Several jobs fit {prefix!r}; give more of the id." if found else f"No job {prefix!r} in this database."
@@ -208,12 +241,24 @@ def find(connection: Connection, prefix: str) -> str:
 
 def newest(connection: Connection, limit: int, state: JobState | None, backend: str | None) -> list[JobRecord]:
     """Return jobs, newest first."""
-    query = select(*_RECORD).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
+    query = select(*RECORD).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
     if state is not None:
         query = query.where(jobs.c.state == state)
     if backend is not None:
         query = query.where(jobs.c.backend == backend)
-    return [_job(row) for row in connection.execute(query)]
+    return [to_record(row) for row in connection.execute(query)]
+
+
+def options(connection: Connection, job_id: str) -> dict[str, Any]:
+    """Return the options that a job was submitted with.
+
+    Raises:
+        JobNotFound: No job has this id.
+    """
+    found = connection.execute(select(jobs.c.options).where(jobs.c.id == job_id)).scalar_one_or_none()
+    if found is None:
+        get(connection, job_id)  # says that it is not there
+    return dict(found or {})
 
 
 def progress(connection: Connection, job_id: str) -> Progress:
@@ -265,7 +310,8 @@ def load_circuits(connection: Connection, hashes: Sequence[str]) -> dict[str, by
     return {key: qpy for key, qpy in connection.execute(_LOAD_CIRCUITS, {"p_hashes": hashes})}
 
 
-def _job(row: Row[Any]) -> JobRecord:
+def to_record(row: Row[Any]) -> JobRecord:
+    """Return the record of a row of ``RECORD``."""
     values = row._asdict()
     return JobRecord(**{**values, "state": JobState(values["state"])})
 

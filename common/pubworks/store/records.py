@@ -69,6 +69,10 @@ class JobDraft:
     batches: tuple[BatchDraft, ...]
     #: Options of ``backend.run`` for all batches.
     run_options: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    #: Two drafts with one key are one job, if their content (a hash) is the same.
+    idempotency_key: str | None = None
+    content: str | None = None
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,27 @@ class JobRecord:
     created_at: float
     started_at: float | None
     finished_at: float | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which jobs a listing shows; None leaves a filter out, and all that are given must hold."""
+
+    #: Most jobs to show, and how many to leave out before them.
+    limit: int | None = 10
+    skip: int = 0
+    backend: str | None = None
+    #: Any of these states.
+    states: tuple[JobState, ...] | None = None
+    #: All of these tags.
+    tags: tuple[str, ...] = ()
+    name: str | None = None
+    primitive: str | None = None
+    #: Seconds since 1970: not before the first, and before the second.
+    created_after: float | None = None
+    created_before: float | None = None
+    #: Whether the newest come first.
+    descending: bool = True
 
 
 @dataclass(frozen=True)

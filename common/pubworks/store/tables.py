@@ -52,7 +52,26 @@ jobs = Table(
     Column("created_at", Float, nullable=False),
     Column("started_at", Float),
     Column("finished_at", Float),
-    Index("ix_jobs_created_at", "created_at"),
+    #: Two submissions with one key are one job.
+    Column("idempotency_key", _NAME),
+    #: Hash of what was submitted with the key.
+    Column("content", String(64)),
+    #: Each filter of a listing, in the order of the listing.
+    Index("ix_jobs_created_at", "created_at", "id"),
+    Index("ix_jobs_backend", "backend", "created_at", "id"),
+    Index("ix_jobs_state", "state", "created_at", "id"),
+    Index("ix_jobs_primitive", "primitive", "created_at", "id"),
+    Index("ix_jobs_name", "name", "created_at", "id"),
+    Index("ix_jobs_idempotency_key", "idempotency_key", unique=True),
+)
+
+#: Words by which people find jobs again.
+job_tags = Table(
+    "job_tags",
+    metadata,
+    Column("job_id", _ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("tag", _NAME, primary_key=True),
+    Index("ix_job_tags_tag", "tag", "job_id"),
 )
 
 #: A circuit, once per content, with its parameters unbound.

@@ -1,0 +1,57 @@
+"""What a job used, when its parts ended, and what happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, Row, cast, func, select
+
+from pubworks.states import RunState
+from pubworks.store.tables import batches, events, provider_jobs
+
+
+class Used(NamedTuple):
+    """What runs used of a backend."""
+
+    backend: str
+    provider_jobs: int
+    circuits: int
+    shots: int
+    seconds: float
+
+
+def usage(connection: Connection, job_id: str) -> list[Used]:
+    """Return what the runs that gave results used, by backend.
+
+    Seconds go from the moment when the provider took a run to the one when its result was stored.
+    """
+    began = func.coalesce(provider_jobs.c.accepted_at, provider_jobs.c.claimed_at)
+    query = (
+        select(
+            batches.c.backend,
+            func.count(),
+            cast(func.sum(batches.c.num_circuits), BigInteger),
+            cast(func.sum(batches.c.num_circuits * batches.c.shots), BigInteger),
+            func.sum(provider_jobs.c.finished_at - began),
+        )
+        .join(batches, batches.c.id == provider_jobs.c.batch_id)
+        .where(batches.c.job_id == job_id, provider_jobs.c.state == RunState.DONE)
+        .group_by(batches.c.backend)
+        .order_by(batches.c.backend)
+    )
+    return [Used(*row) for row in connection.execute(query)]
+
+
+def last_batch_ended(connection: Connection, job_id: str) -> float | None:
+    """Return when the last of a job's batches ended, so far."""
+    return connection.execute(select(func.max(batches.c.finished_at)).where(batches.c.job_id == job_id)).scalar()
+
+
+def happened(connection: Connection, job_id: str) -> Sequence[Row[Any]]:
+    """Return (at, batch, what, detail) of a job's events, in order."""
+    columns = (events.c.at, events.c.batch_id, events.c.what, events.c.detail)
+    found: Sequence[Row[Any]] = connection.execute(
+        select(*columns).where(events.c.job_id == job_id).order_by(events.c.id)
+    ).all()  # type: ignore[assignment]
+    return found

@@ -1,0 +1,56 @@
+"""Finding jobs again: by backend, state, tags, name, primitive and time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, Select, delete, exists, select
+
+from pubworks.store.jobs import RECORD, get, to_record
+from pubworks.store.records import JobRecord, Wanted
+from pubworks.store.statements import insert_new
+from pubworks.store.tables import job_tags, jobs
+
+
+def find_jobs(connection: Connection, wanted: Wanted) -> list[JobRecord]:
+    """Return the jobs that are wanted, by the time of their submission."""
+    return [to_record(row) for row in connection.execute(query_of(wanted))]
+
+
+def query_of(wanted: Wanted) -> Select[tuple[object, ...]]:
+    """Return the query of a listing; each filter, and the order, has an index of its own."""
+    query: Select[tuple[object, ...]] = select(*RECORD)
+    for column, value in ((jobs.c.backend, wanted.backend), (jobs.c.name, wanted.name),
+                          (jobs.c.primitive, wanted.primitive)):  # fmt: skip
+        query = query if value is None else query.where(column == value)
+    if wanted.states is not None:
+        query = query.where(jobs.c.state.in_(wanted.states))
+    if wanted.created_after is not None:
+        query = query.where(jobs.c.created_at >= wanted.created_after)
+    if wanted.created_before is not None:
+        query = query.where(jobs.c.created_at < wanted.created_before)
+    for tag in dict.fromkeys(wanted.tags):
+        query = query.where(exists().where(job_tags.c.job_id == jobs.c.id, job_tags.c.tag == tag))
+    order = (jobs.c.created_at, jobs.c.id)
+    query = query.order_by(*(column.desc() if wanted.descending else column.asc() for column in order))
+    return query.limit(wanted.limit).offset(wanted.skip or None)
+
+
+def tags_of(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the tags of each job, sorted."""
+    found: dict[str, list[str]] = {job_id: [] for job_id in job_ids}
+    query = select(job_tags.c.job_id, job_tags.c.tag).where(job_tags.c.job_id.in_(job_ids))
+    for job_id, tag in connection.execute(query):
+        found[job_id].append(tag)
+    return {job_id: sorted(tags) for job_id, tags in found.items()}
+
+
+def set_tags(connection: Connection, job_id: str, tags: Iterable[str]) -> None:
+    """Give a job these tags and no others.
+
+    Raises:
+        JobNotFound: No job has this id.
+    """
+    get(connection, job_id)
+    connection.execute(delete(job_tags).where(job_tags.c.job_id == job_id))
+    insert_new(connection, job_tags, [{"job_id": job_id, "tag": tag} for tag in tags])

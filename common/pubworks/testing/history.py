@@ -1,0 +1,57 @@
+"""A database with a long past, to see how fast jobs are found in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, ColumnElement, Connection, String, case, cast, insert, literal, select, text
+
+from pubworks.states import JobState
+from pubworks.store.tables import job_tags, jobs
+
+#: Seconds since 1970 of the first job, and between two of them.
+START_S, STEP_S = 1_700_000_000.0, 60.0
+
+#: How many in a thousand jobs are in which state; the others are DONE.
+_STATES = {JobState.QUEUED: 1, JobState.RUNNING: 2, JobState.PARTIAL: 10, JobState.FAILED: 40, JobState.CANCELLED: 60}
+
+#: How many in a thousand jobs have which tag.
+TAGS = {"calibration": 500, "vqe": 50, "thesis": 1}
+
+
+def fill(connection: Connection, count: int) -> None:
+    """Store so many ended and waiting jobs without PUBs, on 20 backends, under 1000 names.
+
+    Args:
+        connection: An open transaction.
+        count: How many jobs.
+    """
+    numbers = select(literal(0).label("i")).cte("numbers", recursive=True)
+    numbers = numbers.union_all(select(numbers.c.i + 1).where(numbers.c.i < count - 1))
+    i, chance = numbers.c.i, (numbers.c.i * 7919) % 1000
+    job_id = literal("J", String) + cast(10_000_000 + i, String)
+    values: dict[str, ColumnElement[Any]] = {
+        "id": job_id,
+        "name": literal("scan ", String) + cast((i * 31) % 1000, String),
+        "primitive": case((chance % 3 == 0, "estimator"), else_="sampler"),
+        "backend": literal("lab.", String) + cast((i * 13) % 20, String),
+        "state": _state(chance),
+        "options": literal({}, JSON),
+        "num_pubs": literal(1),
+        "num_batches": literal(1),
+        "batches_left": literal(0),
+        "created_at": START_S + STEP_S * i,
+    }
+    connection.execute(insert(jobs).from_select(list(values), select(*values.values()).select_from(numbers)))
+    for tag, share in TAGS.items():
+        tagged = select(job_id, literal(tag, String)).select_from(numbers).where((i * 4001) % 1000 < share)
+        connection.execute(insert(job_tags).from_select(["job_id", "tag"], tagged))
+    connection.execute(text("ANALYZE"))
+
+
+def _state(chance: ColumnElement[int]) -> ColumnElement[str]:
+    cases, below = [], 0
+    for state, share in _STATES.items():
+        below += share
+        cases.append((chance < below, state))
+    return case(*cases, else_=JobState.DONE)

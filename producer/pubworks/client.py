@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copyreg
 import threading
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from pubworks.errors import ConfigError, SubmissionError
 from pubworks.primitives import estimator as _estimator
 from pubworks.primitives import sampler as _sampler
+from pubworks.primitives.filters import StatusLike, TimeLike, wanted
 from pubworks.primitives.job import Job
-from pubworks.states import JobState
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -58,9 +61,12 @@ class Client:
             SchemaOutOfDate: The schema is another one; the message names the command.
             StoreUnreachable: The database does not answer.
         """
+        from pubworks.store.place import place_of
         from pubworks.store.store import Store
 
-        return Store.open(self.settings.database_url)
+        store = Store.open(self.settings.database_url)
+        _open.setdefault(place_of(store.url), self)
+        return store
 
     @cached_property
     def app(self) -> Celery:
@@ -81,24 +87,42 @@ class Client:
         from pubworks.store import jobs
 
         with self.store.read() as connection:
-            job = Job(jobs.find(connection, job_id), self.store)
+            job = self._handle(jobs.get(connection, jobs.find(connection, job_id)))
         self._go_on(job)
         return job
 
     def jobs(
-        self, limit: int = 10, *, status: JobState | str | None = None, backend: str | None = None
-    ) -> list[JobRecord]:
-        """Return jobs, newest first.
+        self, limit: int | None = 10, skip: int = 0, *,
+        backend: str | None = None, status: StatusLike | None = None, tags: Iterable[str] | None = None,
+        name: str | None = None, primitive: str | None = None,
+        created_after: TimeLike | None = None, created_before: TimeLike | None = None, descending: bool = True,
+    ) -> list[Job]:  # fmt: skip
+        """Return handles of the jobs for which all that is given holds, newest first.
 
         Args:
-            limit: How many at most.
-            status: Only jobs in this state.
-            backend: Only jobs for this backend.
-        """
-        from pubworks.store import jobs
+            limit: How many at most; None for all.
+            skip: How many to leave out before them.
+            backend: The name of their backend.
+            status: Their state, as ``JobState``, ``JobStatus`` or its name, or a list: any of them.
+            tags: All of these tags.
+            name: Exactly this name.
+            primitive: ``sampler`` or ``estimator``.
+            created_after: Submitted then or later: a ``datetime`` (local time without a zone) or seconds since 1970.
+            created_before: Submitted before.
+            descending: Whether the newest come first.
 
+        Raises:
+            TypeError: A filter is of the wrong type.
+            ValueError: There is no such state or primitive, or a number is negative.
+        """
+        from pubworks.store import listing
+
+        asked = wanted(
+            limit, skip, backend=backend, status=status, tags=tags, name=name, primitive=primitive,
+            created_after=created_after, created_before=created_before, descending=descending,
+        )  # fmt: skip
         with self.store.read() as connection:
-            return jobs.newest(connection, limit, JobState(status) if status else None, backend)
+            return [self._handle(record) for record in listing.find_jobs(connection, asked)]
 
     def backends(self) -> list[BackendFacts]:
         """Return what workers found out about each backend that they built."""
@@ -150,15 +174,21 @@ class Client:
         return Target(name, facts.num_qubits, facts.max_circuits, spec.limits.with_learned(facts.learned))
 
     def submit(self, draft: JobDraft) -> Job:
-        """Store a job, whole or not at all, and ring for it."""
+        """Store a job, whole or not at all, and ring for it; or return the job that has its idempotency key.
+
+        Raises:
+            SubmissionError: The job with its idempotency key is another one.
+        """
         from pubworks.store import jobs
         from pubworks.telemetry import log
 
         with self.store.write() as connection:
-            jobs.submit(connection, draft)
+            stored = jobs.submit(connection, draft)
+        if stored != draft.id:
+            return self.job(stored)
         log("job.submitted", job=draft.id, batches=len(draft.batches))
         self._announce(draft)
-        return Job(draft.id, self.store)
+        return Job(draft.id, self.store, wake=self._start_working)
 
     @staticmethod
     def new_id() -> str:
@@ -185,6 +215,8 @@ class Client:
             self._worker.stop()
             self._worker = None
         if "store" in self.__dict__:
+            for place in [place for place, client in _open.items() if client is self]:
+                del _open[place]
             self.store.close()
 
     def __enter__(self) -> Client:
@@ -207,9 +239,16 @@ class Client:
         except BrokerUnreachable as error:  # the job is stored; the keeper of any worker rings for it
             log("keeper.error", error=error)
 
+    def _handle(self, record: JobRecord) -> Job:
+        return Job(record.id, self.store, record=record, wake=self._start_working)
+
     def _go_on(self, job: Job) -> None:
         """In embedded mode, whoever holds the handle of an unfinished job also works on it."""
-        if self._works_here and not job.in_final_state():
+        if not job.in_final_state():
+            self._start_working()
+
+    def _start_working(self) -> None:
+        if self._works_here:
             self.start_embedded()
 
     def _facts(self, name: str, digest: str) -> BackendFacts:
@@ -250,6 +289,56 @@ def default_client() -> Client:
         if _default is None:
             _default = Client()
         return _default
+
+
+#: Clients of this process with an open database, by its place; and those that were made for unpickled handles.
+_open: WeakValueDictionary[str, Client] = WeakValueDictionary()
+_reopened: dict[str, Client] = {}
+
+
+def reattach(job_id: str, place: str, needs_secret: bool) -> Job:
+    """Return the handle of a job that was pickled, perhaps in another process.
+
+    Args:
+        job_id: Its id.
+        place: Its database, without secrets.
+        needs_secret: Whether it was opened with a secret, which only the settings of this process can give.
+
+    Raises:
+        ConfigError: This process's settings lead to another database, and a secret is needed; or its file is not here.
+        JobNotFound: The database has no such job.
+    """
+    client = _open.get(place) or _reopened.get(place)
+    if client is None:
+        client = _reopened[place] = _client_of(place, needs_secret, job_id)
+    return client.job(job_id)
+
+
+def _client_of(place: str, needs_secret: bool, job_id: str) -> Client:
+    from pubworks.settings import load_settings
+    from pubworks.store.place import missing_file, place_of
+
+    settings = load_settings()
+    if place_of(settings.database_url) == place:
+        return default_client() if _default is None or _default.settings == settings else Client(settings)
+    if needs_secret:
+        raise ConfigError(
+            f"Job {job_id} is in the database {place}, which needs a password that the handle does not hold, and this "
+            f"process uses {place_of(settings.database_url)}. Set PUBWORKS_DATABASE to the first, with its password."
+        )
+    if missing := missing_file(place):
+        raise ConfigError(f"Job {job_id} is in the file {missing}, which is not there. Unpickle it where the file is.")
+    return Client(load_settings(database=place))
+
+
+def _reduce(job: Job) -> tuple[Any, tuple[str, str, bool]]:
+    from pubworks.store.place import has_secrets, place_of
+
+    url = job._store.url
+    return reattach, (job.job_id(), place_of(url), has_secrets(url))
+
+
+copyreg.pickle(Job, _reduce)
 
 
 class Sampler(_sampler.Sampler):

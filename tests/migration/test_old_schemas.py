@@ -68,12 +68,12 @@ def test_an_old_database_is_upgraded_and_read(dump: Path, tmp_path: Path) -> Non
         assert (finished.name, finished.state, waiting.name, waiting.state) == (
             "finished", "DONE", "waiting", "QUEUED",
         )  # fmt: skip
-        (result,) = client.job(finished.id).result(timeout=10)
+        (result,) = finished.result(timeout=10)
         assert result.data.c.get_counts() == {"01": 15}
         assert result.metadata == {"shots": 5, "circuit_metadata": {"from": "the past"}}
         with client.store.write() as connection:
-            (claim,) = batches.claim(connection, waiting.backend, "w/1", 60).claims
-        assert (claim.job_id, claim.shots, claim.seed) == (waiting.id, 5, 1)
+            (claim,) = batches.claim(connection, waiting.backend_name, "w/1", 60).claims
+        assert (claim.job_id, claim.shots, claim.seed) == (waiting.job_id(), 5, 1)
 
 
 def test_what_the_first_schema_had_at_a_provider_goes_on(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pubworks.cli.render import iso
@@ -11,11 +12,12 @@ if TYPE_CHECKING:
     from pubworks.store.records import JobRecord
 
 
-def of_record(record: JobRecord) -> dict[str, Any]:
+def of_record(record: JobRecord, tags: Sequence[str]) -> dict[str, Any]:
     """Return a job without its progress, as ``list`` shows it."""
     return {
         "id": record.id,
         "name": record.name,
+        "tags": list(tags),
         "primitive": record.primitive,
         "backend": record.backend,
         "status": str(record.state),
@@ -32,7 +34,7 @@ def of_view(view: JobView) -> dict[str, Any]:
     """Return a job with its progress, as ``submit``, ``status`` and ``watch`` show it."""
     progress = view.progress
     return {
-        **of_record(view.record),
+        **of_record(view.record, view.tags),
         "pubs_done": progress.pubs_done,
         "batches": dict(sorted(progress.batches.items())),
         "reasons": progress.reasons,

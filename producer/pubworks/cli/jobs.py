@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pubworks.cli import documents, exits, render, story
+from pubworks.cli import documents, exits, render, story, times
 from pubworks.cli.session import JobView, opened
 from pubworks.states import JobState
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from pubworks.store.records import JobRecord
+
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id, or enough of its beginning or end.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+
+
+class Primitive(StrEnum):
+    """The primitives, as an option names them."""
+
+    sampler = "sampler"
+    estimator = "estimator"
 
 
 def status(job_id: JobId, as_json: AsJson = False) -> None:
@@ -38,6 +49,7 @@ def _sheet(view: JobView) -> Table:
     return render.fields([
         ("job", record.id),
         ("name", record.name),
+        ("tags", ", ".join(view.tags)),
         ("status", record.state),
         ("", ""),
         ("now", story.waits_for(view)),
@@ -51,32 +63,65 @@ def _sheet(view: JobView) -> Table:
 
 
 def list_jobs(
+    *,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most jobs to show.")] = 10,
-    state: Annotated[
-        JobState | None, typer.Option("--status", case_sensitive=False, help="Only in this state.")
+    skip: Annotated[int, typer.Option(min=0, help="Jobs to leave out before them.")] = 0,
+    states: Annotated[
+        list[JobState] | None,
+        typer.Option("--status", case_sensitive=False, help="Only in this state; several: in any of them."),
     ] = None,
-    backend: Annotated[str | None, typer.Option(help="Only for this backend.")] = None,
+    backend: Annotated[str | None, typer.Option("--backend", "-b", help="Only for this backend.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="Only with this tag; several: with all.")] = None,
+    name: Annotated[str | None, typer.Option(help="Only with exactly this name.")] = None,
+    primitive: Annotated[Primitive | None, typer.Option(help="Only of this primitive.")] = None,
+    since: Annotated[str | None, typer.Option(metavar=times.METAVAR, help="Not submitted before.")] = None,
+    before: Annotated[str | None, typer.Option(metavar=times.METAVAR, help="Submitted before.")] = None,
+    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="The oldest first.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs, newest first."""
-    from pubworks.store import jobs
+    """List jobs, newest first.
 
+    Times are ages (90s, 15min, 2h, 3d, 1w) or dates and times (2026-11-23, "2026-11-23 14:00").
+    """
+    from pubworks.store import listing
+    from pubworks.store.records import Wanted
+
+    wanted = Wanted(
+        limit, skip, backend, tuple(states) if states else None, tuple(tags or ()), name, primitive,
+        _time("--since", since), _time("--before", before), not oldest_first,
+    )  # fmt: skip
     with opened() as session, session.store.read() as connection:
-        records = jobs.newest(connection, limit, state, backend)
+        records = listing.find_jobs(connection, wanted)
+        tags_of = listing.tags_of(connection, [record.id for record in records])
     if as_json:
-        render.emit({"jobs": [documents.of_record(record) for record in records]})
+        render.emit({"jobs": [documents.of_record(record, tags_of[record.id]) for record in records]})
     elif not records:
-        render.say(
-            "No such job." if state or backend else "No jobs yet. Submit one: pubworks submit FILE --backend NAME"
-        )
+        asked_for_all = wanted == Wanted(limit, descending=wanted.descending)
+        render.say("No jobs yet. Submit one: pubworks submit FILE --backend NAME" if asked_for_all else "No such job.")
     else:
-        rows = [
-            (record.id, record.state, record.backend, record.num_pubs,
-             f"{record.num_batches - record.batches_left}/{record.num_batches}",
-             render.ago(record.created_at), record.name or "")
-            for record in records
-        ]  # fmt: skip
-        render.show(render.table(("ID", "STATUS", "BACKEND", "PUBS", "BATCHES", "SUBMITTED", "NAME"), rows))
+        render.show(_table(records, tags_of))
+
+
+def _time(option: str, text: str | None) -> float | None:
+    try:
+        return None if text is None else times.point_in_time(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _table(records: Sequence[JobRecord], tags_of: Mapping[str, Sequence[str]]) -> Table:
+    """Return a listing; tags have a column only where there are some."""
+    columns = ["ID", "STATUS", "BACKEND", "PUBS", "BATCHES", "SUBMITTED", "NAME"]
+    rows = [
+        [record.id, record.state, record.backend, record.num_pubs,
+         f"{record.num_batches - record.batches_left}/{record.num_batches}",
+         render.ago(record.created_at), record.name or ""]
+        for record in records
+    ]  # fmt: skip
+    if any(tags_of.values()):
+        columns.append("TAGS")
+        rows = [[*row, ", ".join(tags_of[record.id])] for row, record in zip(rows, records, strict=True)]
+    return render.table(columns, rows)
 
 
 def cancel(

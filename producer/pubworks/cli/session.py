@@ -31,6 +31,7 @@ class JobView:
     embedded: bool
     #: What its batches wait for that nobody works on.
     waits: tuple[Wait, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,15 @@ class Session:
 
     def view(self, job_id: str) -> JobView:
         """Return a job as it stands."""
-        from pubworks.store import fleet, jobs, waiting
+        from pubworks.store import fleet, jobs, listing, waiting
 
         with self.store.read() as connection:
             record, progress = jobs.get(connection, job_id), jobs.progress(connection, job_id)
             workers = fleet.list_workers(connection, self.settings.lease_s)
+            tags = listing.tags_of(connection, [job_id])[job_id]
             waits = waiting.waits(connection, job_id, self.policy(record.backend)) if record.batches_left else ()
         serving = sum(record.backend in worker.backends for worker in workers)
-        return JobView(record, progress, serving, self.settings.embedded, tuple(waits))
+        return JobView(record, progress, serving, self.settings.embedded, tuple(waits), tuple(tags))
 
     def policy(self, backend: str) -> Policy:
         """Return how a backend's failures are judged; the default for one that has no table."""

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,6 +44,11 @@ def submit(
         int | None, typer.Option(min=0, max=_LARGEST_SEED, help="Seed, where the backend is a simulator.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="A name for people; by default made from the files'.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="A word to find it by; may be repeated.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--idempotency-key", help="The same key and circuits again are the same job, not a second one."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Watch the job until it ends.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -54,7 +59,8 @@ def submit(
     options = {"default_shots": shots, "seed_simulator": seed}
     with opened() as session:
         _check_place(session, backend)
-        view = session.view(_store(session, files, values, backend=backend, options=options, name=name))
+        labels = {"name": name or _name(files), "tags": tags, "idempotency_key": key}
+        view = session.view(_store(session, files, values, backend=backend, options=options, labels=labels))
         if not as_json:
             typer.echo(view.record.id)
         if wait:
@@ -77,7 +83,7 @@ def _check_place(session: Session, backend: str) -> None:
 
 def _store(
     session: Session, files: Sequence[Path], values: Path | None, *,
-    backend: str, options: dict[str, int | None], name: str | None,
+    backend: str, options: dict[str, int | None], labels: dict[str, Any],
 ) -> str:  # fmt: skip
     """Store the job and return its id; nothing runs here yet."""
     from pubworks.cli.inputs import bind, read_inputs
@@ -85,7 +91,7 @@ def _store(
 
     inputs = read_inputs(files)
     with _explained(inputs), Client(session.settings, works=False) as client:
-        job = Sampler(backend, options=options, client=client).run(bind(inputs, values), name=name or _name(files))
+        job = Sampler(backend, options=options, client=client).run(bind(inputs, values), **labels)
         return str(job.job_id())
 
 

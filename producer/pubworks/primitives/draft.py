@@ -34,9 +34,7 @@ class Target:
     limits: Limits = field(default_factory=Limits)
 
 
-def draft_sampler_job(
-    pubs: Sequence[SamplerPub], target: Target, options: dict[str, Any], *, job_id: str, name: str | None = None
-) -> JobDraft:
+def draft_sampler_job(pubs: Sequence[SamplerPub], target: Target, options: dict[str, Any], *, job_id: str) -> JobDraft:
     """Return the job of a Sampler call, planned.
 
     Args:
@@ -44,7 +42,6 @@ def draft_sampler_job(
         target: The backend.
         options: ``seed_simulator`` and ``run_options``, JSON values.
         job_id: Id of the job to be.
-        name: A name for people.
 
     Raises:
         SubmissionError: A PUB cannot run on the backend or cannot be stored.
@@ -65,7 +62,7 @@ def draft_sampler_job(
     batches = plan(sizes, target.limits, backend_max_circuits=target.max_circuits, seed=seed)
     circuits = {blob.hash: blob.data for blob in blobs.values()}
     return JobDraft(
-        job_id, name, "sampler", target.name, options, circuits, drafts, batches, options.get("run_options") or {}
+        job_id, None, "sampler", target.name, options, circuits, drafts, batches, options.get("run_options") or {}
     )
 
 

@@ -67,21 +67,29 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]
         """The options; what is set here counts for later calls of ``run``."""
         return self._options
 
-    def run(self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None, name: str | None = None) -> Job:
+    def run(
+        self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None, name: str | None = None,
+        tags: Iterable[str] | None = None, idempotency_key: str | None = None,
+    ) -> Job:  # fmt: skip
         """Store a job and return its handle at once.
 
         Args:
             pubs: Tuples ``(circuit, observables, parameter values, precision)``; the last two may be left out.
             precision: Precision of PUBs that do not say.
             name: A name for people.
+            tags: Words by which to find the job again.
+            idempotency_key: Makes submissions one: a second one with this key and the same PUBs, options and backend
+                returns the job of the first, whatever became of it.
 
         Raises:
             TypeError: As Qiskit's own Estimator, for input of the wrong type.
             ValueError: As Qiskit's own Estimator, for wrong values; as ``SubmissionError`` for what the backend cannot
-                run.
+                run, and where the idempotency key is that of another job.
         """
         from pubworks.primitives.estimator_draft import draft_estimator_job
+        from pubworks.primitives.labels import Labels
 
+        labels = Labels.check(name, tags, idempotency_key)
         options = self._options
         wanted = options.default_precision if precision is None else precision
         coerced = [EstimatorPub.coerce(pub, wanted) for pub in pubs]
@@ -92,5 +100,5 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]
             "run_options": options.run_options,
         }
         target = self._client.target(self._target_name)
-        draft = draft_estimator_job(coerced, target, stored, job_id=self._client.new_id(), name=name)
-        return self._client.submit(draft)
+        draft = draft_estimator_job(coerced, target, stored, job_id=self._client.new_id())
+        return self._client.submit(labels.on(draft, coerced))

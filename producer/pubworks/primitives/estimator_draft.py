@@ -23,7 +23,7 @@ _BYTES_PER_QUBIT = 600
 
 
 def draft_estimator_job(
-    pubs: Sequence[EstimatorPub], target: Target, options: dict[str, Any], *, job_id: str, name: str | None = None
+    pubs: Sequence[EstimatorPub], target: Target, options: dict[str, Any], *, job_id: str
 ) -> JobDraft:
     """Return the job of an Estimator call, planned.
 
@@ -32,7 +32,6 @@ def draft_estimator_job(
         target: The backend.
         options: ``abelian_grouping``, ``stds``, ``seed_simulator`` and ``run_options``, JSON values.
         job_id: Id of the job to be.
-        name: A name for people.
 
     Raises:
         ValueError: A precision is no positive number; as ``SubmissionError``, a PUB cannot run on the backend or cannot
@@ -57,7 +56,7 @@ def draft_estimator_job(
     )
     circuits = {blob.hash: blob.data for blob in blobs.values()}
     run_options = options.get("run_options") or {}
-    return JobDraft(job_id, name, "estimator", target.name, options, circuits, drafts, batches, run_options)
+    return JobDraft(job_id, None, "estimator", target.name, options, circuits, drafts, batches, run_options)
 
 
 def _check_options(options: dict[str, Any]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from qiskit.primitives import BasePrimitiveJob, PrimitiveResult, PubResult
@@ -13,22 +15,17 @@ from qiskit.providers import JobStatus
 
 from pubworks.codec.results import decode
 from pubworks.errors import JobCancelled, JobFailed, JobTimeout
+from pubworks.primitives.filters import STATUS
 from pubworks.states import JobState
 
 if TYPE_CHECKING:
+    from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.primitives.containers.observables_array import ObservablesArrayLike
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+    from pubworks.primitives.timeline import Event
     from pubworks.store.records import JobRecord, Progress
     from pubworks.store.store import Store
-
-_STATUS = {
-    JobState.QUEUED: JobStatus.QUEUED,
-    JobState.RUNNING: JobStatus.RUNNING,
-    JobState.DONE: JobStatus.DONE,
-    JobState.PARTIAL: JobStatus.ERROR,
-    JobState.FAILED: JobStatus.ERROR,
-    JobState.CANCELLED: JobStatus.CANCELLED,
-}
 
 #: Seconds between two looks at the database: from the first, growing, to the second. Changes that this very process
 #: makes are seen at once.
@@ -39,14 +36,28 @@ _LOOK_LONGEST_S = 0.5
 class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ignore[misc]
     """A job in the database, from whichever process it was submitted.
 
+    Two handles of one job are equal. A handle that is pickled is the id and where to look, without any password.
+
     Args:
         job_id: Its id.
         store: The database that holds it.
+        record: Its row, if it was read already; only what never changes is taken from it.
+        wake: Called when somebody begins to wait for the job: whoever waits in the embedded mode also works.
     """
 
-    def __init__(self, job_id: str, store: Store) -> None:
+    def __init__(
+        self, job_id: str, store: Store, *, record: JobRecord | None = None, wake: Callable[[], object] | None = None
+    ) -> None:
         super().__init__(job_id)
         self._store = store
+        self._known = record
+        self._wake = wake
+
+    def __eq__(self, other: object) -> bool:
+        return self._job_id == other._job_id if isinstance(other, Job) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._job_id)
 
     def __repr__(self) -> str:
         record, progress = self.record(), self.progress()
@@ -65,6 +76,107 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         with self._store.read() as connection:
             return jobs.get(connection, self._job_id)
 
+    @property
+    def name(self) -> str | None:
+        """The name that it was given."""
+        return self._fixed().name
+
+    @property
+    def primitive(self) -> str:
+        """``sampler`` or ``estimator``."""
+        return self._fixed().primitive
+
+    @property
+    def backend_name(self) -> str:
+        """The name of the backend that it was submitted to."""
+        return self._fixed().backend
+
+    @property
+    def creation_date(self) -> datetime:
+        """When it was submitted, by the database's clock, in UTC."""
+        from pubworks.primitives.account import utc
+
+        return utc(self._fixed().created_at)
+
+    @property
+    def state(self) -> JobState:
+        """The state as it is now; unlike ``status()``, it tells ``PARTIAL`` from ``FAILED``."""
+        return self._state()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that it was submitted with."""
+        from pubworks.store import jobs
+
+        with self._store.read() as connection:
+            return jobs.options(connection, self._job_id)
+
+    @property
+    def inputs(self) -> list[SamplerPub] | list[EstimatorPub]:
+        """The PUBs as they were submitted; ``run`` takes them again."""
+        from pubworks.primitives.inputs import load_inputs
+
+        return load_inputs(self._store, self._job_id)
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags as they are now, sorted; set them, or call :meth:`update_tags`."""
+        from pubworks.store import listing
+
+        self._fixed()  # says it if there is no such job
+        with self._store.read() as connection:
+            return listing.tags_of(connection, [self._job_id])[self._job_id]
+
+    @tags.setter
+    def tags(self, tags: Iterable[str]) -> None:
+        self.update_tags(tags)
+
+    def update_tags(self, tags: Iterable[str]) -> list[str]:
+        """Give the job these tags and no others. Returns them, sorted.
+
+        Raises:
+            TypeError: They are no list of texts.
+            SubmissionError: One is empty or too long.
+        """
+        from pubworks.primitives.labels import check_tags
+        from pubworks.store import listing
+
+        checked = check_tags(tags)
+        with self._store.write() as connection:
+            listing.set_tags(connection, self._job_id, checked)
+        return list(checked)
+
+    def usage(self) -> dict[str, Any]:
+        """Return what the runs that gave results used: ``provider_jobs``, ``circuits``, ``shots`` and ``seconds``.
+
+        ``backends`` holds the same by backend. Shots are counted over all circuits. Seconds go from the moment when the
+        provider took a run to the one when its result was stored, its queue included.
+        """
+        from pubworks.primitives.account import usage
+
+        return usage(self._store, self._job_id)
+
+    def metrics(self) -> dict[str, Any]:
+        """Return ``queue_s``, ``run_s`` and ``collect_s``, and the ``timestamps`` created, running and finished.
+
+        What has not ended yet is None. Timestamps are ISO 8601 in UTC.
+        """
+        from pubworks.primitives.account import metrics
+
+        return metrics(self._store, self._job_id)
+
+    def timeline(self) -> list[Event]:
+        """Return what happened to the job, in order; ``print(*job.timeline(), sep="\\n")`` shows it."""
+        from pubworks.primitives.timeline import timeline
+
+        return timeline(self._store, self._job_id)
+
+    def error(self) -> str | None:
+        """Return what went wrong and what to do about it; None when nothing did."""
+        from pubworks.primitives.explain import explain
+
+        return explain(self._store, self._job_id)
+
     def progress(self) -> Progress:
         """Return how many batches are in which state, and how many PUBs have results."""
         from pubworks.store import jobs
@@ -74,7 +186,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
 
     def status(self) -> JobStatus:
         """Return the state as Qiskit's ``JobStatus``; a job that failed in part is ``ERROR``."""
-        return _STATUS[self._state()]
+        return STATUS[self._state()]
 
     def done(self) -> bool:
         """Return whether every PUB has its result."""
@@ -142,23 +254,21 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         results = self._load()
         return PrimitiveResult([results[pub] for pub in sorted(results)], metadata={"version": 2})
 
-    def as_completed(self, timeout: float | None = None) -> Iterator[tuple[int, PubResult]]:
-        """Yield (position, result) of each PUB as it finishes, until the job has ended.
+    async def aresult(self, timeout: float | None = None) -> PrimitiveResult[PubResult]:
+        """Wait for the job without blocking the event loop, and return its result; as :meth:`result` otherwise."""
+        async for _ in self._astates(timeout):
+            pass
+        return await asyncio.to_thread(self.result)
+
+    def as_completed(self, timeout: float | None = None) -> Completed:
+        """Give (position, result) of each PUB as it finishes, until the job has ended, to ``for`` and ``async for``.
 
         Raises:
             JobFailed: After the last result, if PUBs have none.
+            JobCancelled: After the last result, if the job was cancelled.
+            JobTimeout: It has not ended; it goes on.
         """
-        from pubworks.store import results
-
-        seen: set[int] = set()
-        for state in self._states(timeout):
-            with self._store.read() as connection:
-                new = [pub for pub in results.finished_pubs(connection, self._job_id) if pub not in seen]
-            seen.update(new)
-            yield from ((pub, self._load([pub])[pub]) for pub in new)
-            if state.is_final:
-                self._raise_unless_done(state)
-                return
+        return Completed(self, timeout)
 
     def reestimate(self, observables: Sequence[ObservablesArrayLike]) -> PrimitiveResult[PubResult]:
         """Return expectation values of other observables from the counts of this job; nothing is run.
@@ -187,6 +297,12 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
             row["attempt"] = row.pop("number")
         return rows
 
+    def _fixed(self) -> JobRecord:
+        """Return a row of the job, perhaps an old one: what is read from it never changes."""
+        if self._known is None:
+            self._known = self.record()
+        return self._known
+
     def _state(self) -> JobState:
         from pubworks.store import jobs
 
@@ -197,8 +313,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
 
     def _states(self, timeout: float | None) -> Iterator[JobState]:
         """Yield the job's state again and again, each time something may have changed, up to the final one."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        wait = _LOOK_FIRST_S
+        looks = _Looks(self._job_id, timeout)
         while True:
             with self._store.changed:
                 seen = self._store.changes
@@ -206,15 +321,35 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
             yield state
             if state.is_final:
                 return
-            left = wait if deadline is None else min(wait, deadline - time.monotonic())
-            if left <= 0:
-                raise JobTimeout(
-                    f"Job {self._job_id} is {state} after {timeout} s. It goes on: call result() again, "
-                    f"or `pubworks watch {self._job_id}`."
-                )
+            self._work()
+            pause = looks.pause(state)
             with self._store.changed:
-                self._store.changed.wait_for(lambda seen=seen: self._store.changes != seen, left)  # type: ignore[misc]
-            wait = min(wait * 1.5, _LOOK_LONGEST_S)
+                self._store.changed.wait_for(lambda seen=seen: self._store.changes != seen, pause)  # type: ignore[misc]
+
+    async def _astates(self, timeout: float | None) -> AsyncIterator[JobState]:
+        """Yield as :meth:`_states` does; no thread waits, so that a task that is cancelled leaves none behind."""
+        looks = _Looks(self._job_id, timeout)
+        while True:
+            state = await asyncio.to_thread(self._state)
+            yield state
+            if state.is_final:
+                return
+            await asyncio.to_thread(self._work)
+            await asyncio.sleep(looks.pause(state))
+
+    def _work(self) -> None:
+        if self._wake is not None:
+            self._wake()
+            self._wake = None
+
+    def _finished(self, seen: set[int]) -> list[int]:
+        """Return the PUBs that finished since the last call, and note them as seen."""
+        from pubworks.store import results
+
+        with self._store.read() as connection:
+            new = [pub for pub in results.finished_pubs(connection, self._job_id) if pub not in seen]
+        seen.update(new)
+        return new
 
     def _load(self, positions: list[int] | None = None) -> dict[int, PubResult]:
         from pubworks.store import results
@@ -230,18 +365,12 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         return PrimitiveResult([results[pub] for pub in sorted(results)], metadata=metadata)
 
     def _raise_unless_done(self, state: JobState) -> None:
-        from pubworks.store import jobs
+        from pubworks.primitives import explain
 
-        if state == JobState.DONE:
-            return
         if state == JobState.CANCELLED:
-            raise JobCancelled(f"Job {self._job_id} was cancelled. result(partial=True) gives what was done before.")
-        with self._store.read() as connection:
-            failed = jobs.failed_pubs(connection, self._job_id)
-        reasons = "; ".join(f"PUB {pub}: {reason}" for pub, reason in list(failed.items())[:3])
-        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
-        rest = " result(partial=True) gives the other PUBs." if state == JobState.PARTIAL else ""
-        raise JobFailed(f"Job {self._job_id}: {len(failed)} PUBs failed. {reasons}{more}.{rest}")
+            raise JobCancelled(explain.cancelled(self._job_id))
+        if state != JobState.DONE:
+            raise JobFailed(explain.failed(self._store, self._job_id, state))
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -250,6 +379,69 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         except KeyboardInterrupt:
             print(f"\nJob {self._job_id} goes on; job.cancel() cancels it.", file=sys.stderr)
             raise
+
+
+class Completed(Iterator[tuple[int, PubResult]]):
+    """(position, result) of each PUB of a job as it finishes, for ``for`` and for ``async for``.
+
+    Args:
+        job: The job.
+        timeout: Seconds to wait at most; None waits for ever.
+    """
+
+    def __init__(self, job: Job, timeout: float | None) -> None:
+        self._job, self._timeout = job, timeout
+        self._results: Iterator[tuple[int, PubResult]] | None = None
+
+    def __next__(self) -> tuple[int, PubResult]:
+        if self._results is None:
+            self._results = self._iterate()
+        return next(self._results)
+
+    def _iterate(self) -> Iterator[tuple[int, PubResult]]:
+        job, seen = self._job, set[int]()
+        for state in job._states(self._timeout):
+            for pub in job._finished(seen):
+                yield pub, job._load([pub])[pub]
+            if state.is_final:
+                job._raise_unless_done(state)
+
+    async def __aiter__(self) -> AsyncIterator[tuple[int, PubResult]]:
+        job, seen = self._job, set[int]()
+        async for state in job._astates(self._timeout):
+            for pub in await asyncio.to_thread(job._finished, seen):
+                yield pub, (await asyncio.to_thread(job._load, [pub]))[pub]
+            if state.is_final:
+                await asyncio.to_thread(job._raise_unless_done, state)
+
+
+class _Looks:
+    """When to look at a job again: soon at first, then more and more rarely.
+
+    Args:
+        job_id: The job.
+        timeout: Seconds until the waiting ends.
+    """
+
+    def __init__(self, job_id: str, timeout: float | None) -> None:
+        self._job_id, self._timeout = job_id, timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._wait = _LOOK_FIRST_S
+
+    def pause(self, state: JobState) -> float:
+        """Return the seconds until the next look.
+
+        Raises:
+            JobTimeout: No time is left.
+        """
+        left = self._wait if self._deadline is None else min(self._wait, self._deadline - time.monotonic())
+        if left <= 0:
+            raise JobTimeout(
+                f"Job {self._job_id} is {state} after {self._timeout} s. It goes on: call result() again, "
+                f"or `pubworks watch {self._job_id}`."
+            )
+        self._wait = min(self._wait * 1.5, _LOOK_LONGEST_S)
+        return left
 
 
 class _Bar:

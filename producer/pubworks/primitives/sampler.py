@@ -63,26 +63,34 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc]
         """The options; what is set here counts for later calls of ``run``."""
         return self._options
 
-    def run(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None, name: str | None = None) -> Job:
+    def run(
+        self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None, name: str | None = None,
+        tags: Iterable[str] | None = None, idempotency_key: str | None = None,
+    ) -> Job:  # fmt: skip
         """Store a job and return its handle at once.
 
         Args:
             pubs: PUB-like objects: circuits, or tuples ``(circuit, parameter values, shots)``.
             shots: Shots of PUBs that do not say.
             name: A name for people.
+            tags: Words by which to find the job again.
+            idempotency_key: Makes submissions one: a second one with this key and the same PUBs, options and backend
+                returns the job of the first, whatever became of it.
 
         Raises:
             TypeError: As Qiskit's own Sampler, for input of the wrong type.
             ValueError: As Qiskit's own Sampler, for wrong values; as ``SubmissionError`` for what the backend cannot
-                run.
+                run, and where the idempotency key is that of another job.
         """
         from pubworks.primitives.draft import draft_sampler_job
+        from pubworks.primitives.labels import Labels
 
+        labels = Labels.check(name, tags, idempotency_key)
         options = self._options
         wanted = options.default_shots if shots is None else shots
         coerced = [SamplerPub.coerce(pub, wanted) for pub in pubs]
         seed = None if options.seed_simulator is None else index(options.seed_simulator)
         stored = {"seed_simulator": seed, "run_options": options.run_options}
         target = self._client.target(self._target_name)
-        draft = draft_sampler_job(coerced, target, stored, job_id=self._client.new_id(), name=name)
-        return self._client.submit(draft)
+        draft = draft_sampler_job(coerced, target, stored, job_id=self._client.new_id())
+        return self._client.submit(labels.on(draft, coerced))

@@ -11,7 +11,7 @@ import pytest
 from qiskit.primitives import BitArray
 
 SHEET = {
-    "id", "name", "primitive", "backend", "status", "num_pubs", "num_batches", "batches_left",
+    "id", "name", "tags", "primitive", "backend", "status", "num_pubs", "num_batches", "batches_left",
     "created_at", "started_at", "finished_at", "pubs_done", "batches", "reasons", "workers", "waits",
 }  # fmt: skip
 

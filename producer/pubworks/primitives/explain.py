@@ -1,0 +1,43 @@
+"""Why a job has no result, or not all of it, and what to do."""
+
+from __future__ import annotations
+
+from pubworks.states import BatchState, JobState
+from pubworks.store import jobs
+from pubworks.store.store import Store
+
+#: Reasons that a text names; the rest are counted.
+_NAMED = 3
+
+
+def explain(store: Store, job_id: str) -> str | None:
+    """Return what is wrong with a job and what to do, or None."""
+    with store.read() as connection:
+        state = jobs.get(connection, job_id).state
+        progress = None if state.is_final else jobs.progress(connection, job_id)
+    if state == JobState.CANCELLED:
+        return cancelled(job_id)
+    if state in (JobState.FAILED, JobState.PARTIAL):
+        return failed(store, job_id, state)
+    if progress and (held := progress.batches.get(BatchState.HELD)):
+        return f"Job {job_id}: whether the provider took {held} of its runs is in doubt. Decide: pubworks held"
+    if progress and (lost := progress.batches.get(BatchState.FAILED)):
+        reasons = "; ".join(progress.reasons[:_NAMED])
+        return f"Job {job_id}: {lost} batches failed so far: {reasons}. The others go on."
+    return None
+
+
+def cancelled(job_id: str) -> str:
+    """Return what to do about a job that was cancelled."""
+    return f"Job {job_id} was cancelled. result(partial=True) gives what was done before."
+
+
+def failed(store: Store, job_id: str, state: JobState) -> str:
+    """Return which PUBs failed, why, and what to do."""
+    with store.read() as connection:
+        lost = jobs.failed_pubs(connection, job_id)
+    reasons = "; ".join(f"PUB {pub}: {reason}" for pub, reason in list(lost.items())[:_NAMED])
+    more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+    rest = " result(partial=True) gives the other PUBs." if state == JobState.PARTIAL else ""
+    mend = " Mend the cause, and run these PUBs again: job.inputs has them."
+    return f"Job {job_id}: {len(lost)} PUBs failed. {reasons}{more}.{rest}{mend}"

@@ -1,0 +1,67 @@
+"""What happened to a job, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pubworks.primitives.account import utc
+from pubworks.store import account
+from pubworks.store.store import Store
+
+#: Texts by event; what an event says of itself is put in.
+_TEXTS = {
+    "submitted": "submitted, {batches} batches",
+    "claimed": "taken by worker {worker}",
+    "accepted": "accepted by the provider as {provider_job_id}",
+    "adopted": "found at the provider as {provider_job_id}",
+    "done": "its results are stored",
+    "put back": "to be run again: {reason}",
+    "released": "given back: {reason}",
+    "in doubt": "perhaps the provider took it: {reason}",
+    "held": "held for a decision: {reason}",
+    "fetch failed": "its result could not be fetched: {reason}",
+    "split": "halved: {reason}",
+    "failed": "failed: {error}",
+    "cancelled": "cancelled, {batches} batches were never run",
+    "finished": "ended as {state}",
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened to a job, or to one of its batches."""
+
+    at: datetime
+    what: str
+    #: Position of the batch; None for the whole job.
+    batch: int | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """What happened, for people.
+
+        >>> Event(datetime(2026, 1, 1), "claimed", 3, {"worker": "lab/7"}).text
+        'batch 3: taken by worker lab/7'
+        """
+        subject = "" if self.batch is None else f"batch {self.batch}: "
+        try:
+            return subject + _TEXTS[self.what].format(**self.detail)
+        except KeyError:  # an event of another version
+            return subject + ", ".join([self.what, *(f"{key} {value}" for key, value in self.detail.items())])
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.text}"
+
+
+def timeline(store: Store, job_id: str) -> list[Event]:
+    """Return what happened to a job, in order."""
+    with store.read() as connection:
+        rows = account.happened(connection, job_id)
+    return [Event(utc(row.at), row.what, _position(row.batch_id), dict(row.detail or {})) for row in rows]
+
+
+def _position(batch_id: str | None) -> int | None:
+    return None if batch_id is None else int(batch_id.rsplit("-", 1)[1])

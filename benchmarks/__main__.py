@@ -11,7 +11,7 @@ from rich.table import Table
 
 from benchmarks.measure import Figure
 
-_ALL = ("imports", "round_trip", "overhead", "estimator", "two_workers", "throughput", "in_flight")
+_ALL = ("imports", "round_trip", "overhead", "estimator", "jobs", "two_workers", "throughput", "in_flight")
 
 
 def main(names: Sequence[str]) -> int:

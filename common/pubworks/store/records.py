@@ -139,6 +139,10 @@ class Look:
     age_s: float
     #: Seconds until it is due again, if nothing happens.
     due_in_s: float
+    #: Failures so far that count.
+    attempts: int = 0
+    #: Seconds since the provider gave no answer about it any more.
+    failing_s: float = 0.0
 
 
 @dataclass(frozen=True)

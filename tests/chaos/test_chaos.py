@@ -26,7 +26,11 @@ def test_a_schedule_is_the_same_each_time_and_has_every_kind_of_fault():
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("kind", "find_by_tag", "faults", "seconds"),
-    [("postgresql-redis", True, 50, 75.0), ("postgresql-redis", False, 26, 30.0), ("sqlite", True, 20, 25.0)],
+    [
+        ("postgresql-redis", True, 50, 75.0),
+        pytest.param("postgresql-redis", False, 26, 30.0, marks=pytest.mark.long),
+        pytest.param("sqlite", True, 20, 25.0, marks=pytest.mark.long),
+    ],
     ids=["look-up", "no look-up", "sqlite"],
 )
 def test_nothing_is_lost_paid_twice_or_wrong(make_stage, kind, find_by_tag, faults, seconds):

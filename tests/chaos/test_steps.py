@@ -18,7 +18,7 @@ from tests.chaos.workload import KINDS
 from pubworks.errors import PubworksError
 from pubworks.testing.servers import Server, eventually
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 #: Seconds that a job may take to end after a blow.
 _END_S = 40.0

@@ -229,6 +229,21 @@ def test_a_provider_that_refuses_for_the_number_bears_half_and_then_more_again(s
     assert window > 6  # one more for each windowful
 
 
+def test_results_that_others_fetch_do_not_stand_in_front_of_those_that_wait_for_a_limit(store: Store) -> None:
+    limited = Limited(store, 10)
+    for claim in limited.grant(10).claims:
+        limited.fly(claim)
+    limited.wait(100)
+    looks = limited.looks(calls=10)
+    assert len(limited.take_up(looks[:8])) == 8
+    limited.set(requests=Rate(1.0, burst=2))
+    mine = {"owner": "w/2", "lease_s": 60.0, "policy": POLICY}
+    claims, wait = limited.do(flights.take_up, limited.backend, looks, **mine)
+    assert sorted(claim.batch_id for claim in claims) == sorted(look.batch_id for look in looks[8:])
+    assert wait is None  # nothing is left to wait for
+    assert limited.do(flights.take_up, limited.backend, looks, **mine) == ([], None)
+
+
 @FEW
 @given(flying=st.integers(0, 12), times=st.integers(1, 5))
 def test_however_often_it_refuses_one_run_may_try(store: Store, flying: int, times: int) -> None:

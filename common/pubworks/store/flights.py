@@ -107,6 +107,8 @@ def take_up(
     """
     limited = limits.lock(connection, backend)
     grant = limits.requests(limited, len(looks)) if limited is not None else limits.Grant(len(looks))
+    if grant.count < len(looks):
+        looks = _not_taken(connection, looks)  # others have the rest, which must not stand in front of these
     claims = _lease(connection, backend, looks[: grant.count], {"p_owner": owner, "p_lease": lease_s})
     if limited is not None:
         limits.spend(connection, limited, policy, requests=len(claims))
@@ -128,12 +130,20 @@ def _lease(connection: Connection, backend: str, looks: Sequence[Look], who: dic
     ]  # fmt: skip
 
 
+def _not_taken(connection: Connection, looks: Sequence[Look]) -> list[Look]:
+    seen = [(look.batch_id, look.fence) for look in looks]
+    free = set(connection.execute(_NOT_TAKEN, {"p_seen": seen}).scalars())
+    return [look for look in looks if look.batch_id in free]
+
+
+_SEEN = (
+    tuple_(batches.c.id, batches.c.fence).in_(bindparam("p_seen", expanding=True)),
+    batches.c.state == BatchState.IN_FLIGHT, batches.c.lease_owner.is_(None),
+)  # fmt: skip
+_NOT_TAKEN = select(batches.c.id).where(*_SEEN)
 _TAKE_UP = (
     update(batches)
-    .where(
-        tuple_(batches.c.id, batches.c.fence).in_(bindparam("p_seen", expanding=True)),
-        batches.c.state == BatchState.IN_FLIGHT, batches.c.lease_owner.is_(None),
-    )
+    .where(*_SEEN)
     .values(
         fence=batches.c.fence + 1, due_at=None,
         lease_owner=bindparam("p_owner"), lease_until=now() + bindparam("p_lease"),

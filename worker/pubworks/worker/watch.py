@@ -168,9 +168,8 @@ class Watch:
             self._ends.pop(batch_id, None)
         if claims and self._desk.claim_at < math.inf:
             self._desk.claim_in(0.0)  # there is room at the provider
-        taken = len(looks) if wait is None else len(claims)
-        for _ in range(taken):
-            self._over.popleft()
+        done_with = {claim.batch_id for claim in claims} if wait is not None else {look.batch_id for look in looks}
+        self._over = deque(look for look in self._over if look.batch_id not in done_with)
         if wait is not None:
             self._fetch_at = time.monotonic() + min(wait, _WAIT_LONGEST_S)
         try:

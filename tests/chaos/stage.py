@@ -196,7 +196,9 @@ class Stage:
         columns = (b.id, b.state, b.fence, b.due_at - now(), b.lease_owner, b.lease_until - now(), b.reason)
         lines = [str(row) for row in self.query(select(*columns).where(b.finished_at.is_(None)).limit(20))]
         lines += [str(row) for row in self.query(select(tables.limits, now()))]
-        before = self.qpu.counts()["by_kind"]
+        before, ledger = self.qpu.counts()["by_kind"], self.qpu.ledger()["jobs"]
+        lines.append(f"at the QPU: {Counter(run['state'] for run in ledger)}")
+        lines += [str(run) for run in ledger if run["state"] == "running"][:3]
         for worker in self.workers:
             for child in worker.children():
                 lines.append(f"worker {worker.number}: {child.pid} is {child.status()}")

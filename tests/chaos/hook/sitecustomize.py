@@ -7,13 +7,18 @@ process renames the file to ``ACTION.EFFECT.PID``, so that no other one meets it
 from __future__ import annotations
 
 import faulthandler
+import gc
 import logging
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 LOOK_S = 0.01
+
+#: Classes whose objects are written to the log when a stage hangs.
+TELL = ("Runner", "Watch", "RunsHere", "Desk")
 
 
 class Strike(logging.Handler):
@@ -52,10 +57,18 @@ def _wait(taken: Path) -> None:
         time.sleep(LOOK_S)
 
 
+def _tell(number: int, frame: object) -> None:
+    """Write to the log what a process does that seems to hang."""
+    faulthandler.dump_traceback(sys.__stderr__, all_threads=True)
+    for thing in gc.get_objects():
+        if type(thing).__name__ in TELL:
+            print(time.monotonic(), type(thing).__name__, vars(thing), file=sys.__stderr__, flush=True)
+
+
 EFFECTS = {"kill": _kill, "kill_worker": _kill_worker, "freeze": _freeze, "wait": _wait}
 
 if "CHAOS_STEPS" in os.environ:
-    faulthandler.register(signal.SIGUSR2, all_threads=True)  # what does a process do that seems to hang?
+    signal.signal(signal.SIGUSR2, _tell)
     _log = logging.getLogger("pubworks")
     _log.setLevel(logging.DEBUG)
     _log.addHandler(Strike(Path(os.environ["CHAOS_STEPS"])))

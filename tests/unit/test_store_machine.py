@@ -13,8 +13,8 @@ def test_workers_keep_every_promise(store: Store) -> None:
     run_state_machine_as_test(
         lambda: StoreMachine(store),
         settings=settings(
-            max_examples=25,
-            stateful_step_count=40,
+            max_examples=40,
+            stateful_step_count=50,
             phases=(Phase.explicit, Phase.generate),  # shrinking takes minutes
         ),
     )

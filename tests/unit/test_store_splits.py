@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
+from pubworks.policy import Policy
 from pubworks.states import BatchState, JobState
-from pubworks.store import batches, jobs, splits
+from pubworks.store import batches, flights, jobs, splits
 from pubworks.store.records import Claim, JobDraft, Slice
 from pubworks.store.store import Store
 from pubworks.store.tables import batches as batch_table
@@ -170,14 +171,18 @@ class Refusing:
 
 
 def refuse(
-    store: Store, cases: list[tuple[int, set[int]]], reason: str = "bad circuit {}", at_once: int = 1000
+    store: Store,
+    cases: list[tuple[int, set[int]]],
+    reason: str = "bad circuit {}",
+    at_once: int = 1000,
+    kind: type[Refusing] = Refusing,
 ) -> Refusing:
     """Return what happened to jobs of so many circuits of which some are bad."""
     bad = {f"j{number}": which for number, (_, which) in enumerate(cases)}
     with store.write(durable=False) as connection:
         for job_id, (count, _) in zip(bad, cases, strict=True):
             jobs.submit(connection, draft(job_id, [Slice(0, 0, count, 0)]))
-        provider = Refusing(connection, bad, reason)
+        provider = kind(connection, bad, reason)
         provider.work(at_once)
     check(store)
     return provider
@@ -192,8 +197,8 @@ def test_one_bad_circuit_is_found_among_hundreds(store: Store) -> None:
     assert_found(store, [(300, {bad}) for bad in (0, 1, 74, 149, 150, 151, 222, 298, 299)])
 
 
-def assert_found(store: Store, cases: list[tuple[int, set[int]]]) -> None:
-    provider = refuse(store, cases)
+def assert_found(store: Store, cases: list[tuple[int, set[int]]], kind: type[Refusing] = Refusing) -> None:
+    provider = refuse(store, cases, kind=kind)
     for number, (count, (bad,)) in enumerate(cases):
         assert provider.runs[f"j{number}"] <= 2 * math.log2(count) + 1, (count, bad)
         found = [circuit for job_id, circuit in provider.accepted if job_id == f"j{number}"]
@@ -203,6 +208,28 @@ def assert_found(store: Store, cases: list[tuple[int, set[int]]]) -> None:
         f"j{number}": bad for number, (_, bad) in enumerate(cases)
     }
     assert all(row.num_circuits == 1 for row in failed)
+
+
+class RefusingLate(Refusing):
+    """A provider that takes every batch, and refuses bad ones when they are run."""
+
+    def work(self, at_once: int = 1000) -> None:
+        policy = Policy()
+        while claims := batches.claim(self.connection, "aer", "w/1", LEASE_S, most=at_once).claims:
+            for claim in claims:
+                assert batches.begin_call(self.connection, claim)
+                assert batches.accept(self.connection, claim, "p", 0.0)
+            looks, _ = flights.due(self.connection, "aer", calls=at_once, per_call=1, policy=policy)
+            claims, _ = flights.take_up(self.connection, "aer", looks, owner="w/1", lease_s=LEASE_S, policy=policy)
+            for claim in claims:
+                if not self._refuses(claim):
+                    batches.complete(self.connection, [result(claim)])
+                    self.accepted.update((claim.job_id, circuit) for _, circuit, _ in circuits_of(claim.slices))
+
+
+@pytest.mark.parametrize("count", [2, 3, 8, 17, 31, 40])
+def test_one_that_is_refused_when_it_is_run_is_found_as_fast(store: Store, count: int) -> None:
+    assert_found(store, [(count, {bad}) for bad in range(count)], RefusingLate)
 
 
 @FEW

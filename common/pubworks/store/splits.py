@@ -145,9 +145,11 @@ def judge_twin(connection: Connection, batch_id: str, *, is_over: bool) -> None:
 
 
 def _was_taken(connection: Connection, batch_id: str) -> bool:
-    """Whether the provider took the whole before it refused it."""
-    taken = provider_jobs.c.accepted_at.is_not(None)
-    return connection.execute(select(taken).where(provider_jobs.c.batch_id == batch_id, taken)).first() is not None
+    """Whether the provider took the whole, or what that is a part of, before it refused it."""
+    parts = batch_id.split(".")
+    wholes = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]  # the last may never have been run
+    taken = provider_jobs.c.batch_id.in_(wholes) & provider_jobs.c.accepted_at.is_not(None)
+    return connection.execute(select(provider_jobs.c.attempt).where(taken).limit(1)).first() is not None
 
 
 def release_twin(connection: Connection, batch_id: str) -> None:

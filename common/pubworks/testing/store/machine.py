@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pubworks.policy import Policy
 from pubworks.states import BatchState
@@ -28,18 +28,23 @@ OWNERS = ("a/1", "a/2", "b/1")
 
 #: What a worker does with a claim before something else happens.
 WAYS: tuple[tuple[str, ...], ...] = (
-    (),
-    ("complete",),
-    ("fail",),
-    ("split_bad",),
-    ("give_back",),
+    ("begin_call", "accept"),
     ("begin_call",),
+    (),
     ("begin_call", "doubt"),
+    ("begin_call", "lose"),
+    ("begin_call", "lose", "hold"),
+    ("begin_call", "lose", "run_again"),
+    ("lose",),
+    ("give_back",),
     ("begin_call", "put_back"),
     ("begin_call", "split_bad"),
     ("begin_call", "split_shots"),
-    ("begin_call", "accept"),
-    ("begin_call", "accept", "complete"),
+    ("begin_call", "accept", "put_back"),
+    ("begin_call", "accept", "fail"),
+    ("split_bad",),
+    ("complete",),
+    ("fail",),
 )
 
 #: What it may do at any time.
@@ -54,14 +59,16 @@ _ENDS = st.lists(st.sampled_from(["nothing", "complete", "look_again", "hold_aga
 #: What is decided about a batch in doubt.
 DECISIONS = ("nothing", "adopt", "run_again", "hold")
 
+#: Which of the newest is meant.
+_PICK = st.integers(0, 5)
+
 #: Circuits of the PUBs of a job, and shots of a batch.
-SIZES: tuple[list[int], ...] = ([], [1], [3], [2, 2])
+SIZES: tuple[list[int], ...] = ([2, 2], [3], [1], [])
 SHOTS = 3
 
-#: What else happens; the more often, the more often it is here.
+#: What else happens; Hypothesis likes the first ones best.
 EVENTS = (
-    "submit_one", "submit_one", "keep", "keep", "wait", "wait", "fall_silent", "stop", "resolve", "resolve",
-    "set_cap", "have_trouble", "cancel",
+    "keep", "resolve", "stop", "fall_silent", "wait", "submit_one", "set_cap", "have_trouble", "cancel",
 )  # fmt: skip
 
 #: Seconds that pass at once: less than a lease, a lease, and more than any wait.
@@ -80,19 +87,21 @@ class StoreMachine(RuleBasedStateMachine):
         store: A database with the tables, which are emptied first.
     """
 
-    claims: Bundle[Claim] = Bundle("claims")
-    looks: Bundle[Look] = Bundle("looks")
-
     def __init__(self, store: Store) -> None:
         super().__init__()
         self.calls = Calls(store)
         with store.write(durable=False) as connection:
             for table in reversed(metadata.sorted_tables):
                 connection.execute(table.delete())
+        #: What workers hold, or think that they hold, and what they looked up; the newest first.
+        self.hands: list[Claim] = []
+        self.looks: list[Look] = []
         #: Batch -> fence of the call that may have reached the provider, and of which nobody said that it is over.
         self.called: dict[str, int] = {}
         #: Batch -> fences of its calls that were seen to be over.
         self.over: defaultdict[str, set[int]] = defaultdict(set)
+        #: Claims whose runs are on their own at the provider.
+        self.let_go: set[tuple[str, int]] = set()
         #: Claims of which nothing comes any more.
         self.given_back: set[tuple[str, int]] = set()
         #: Calls that the provider may confirm late.
@@ -114,7 +123,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.submit(sizes=[3], blocks=2, together=3)
 
     def submit_one(self, pick: int) -> None:
-        self.submit(sizes=SIZES[pick % 4], blocks=pick % 2 + 1, together=pick % 3 + 1)
+        self.submit(sizes=SIZES[pick % 4], blocks=pick % 2 + 1, together=4 - pick % 3)
 
     def submit(self, sizes: list[int], blocks: int, together: int) -> None:
         """Store a job whose PUBs are cut by circuits and by shots into batches of several PUBs."""
@@ -131,10 +140,11 @@ class StoreMachine(RuleBasedStateMachine):
             JobDraft(job_id, None, "sampler", "aer", {}, {"h": b""}, tuple(pubs), tuple(drafts))
         )  # fmt: skip
 
-    @precondition(lambda self: self.has(BatchState.PENDING))
-    @rule(target=claims, owner=st.sampled_from(OWNERS), most=st.integers(1, 3), way=st.sampled_from(WAYS))
-    def claim(self, owner: str, most: int, way: tuple[str, ...]) -> Any:
+    @rule(owner=st.sampled_from(OWNERS), most=st.integers(1, 3), way=st.sampled_from(WAYS))
+    def claim(self, owner: str, most: int, way: tuple[str, ...]) -> None:
         """Take batches and go some way; what was claimed stays in a worker's hands, however old it gets."""
+        if not self.has(BatchState.PENDING):
+            self.submit_one(most)
         taken = self.calls.taken(owner, most=most, policy=_POLICY)
         if taken.claims and self.cap:
             assert self._at_provider() <= self.cap
@@ -144,12 +154,14 @@ class StoreMachine(RuleBasedStateMachine):
             assert claim.batch_id not in self.called, "it would be paid twice"
             for step in way:
                 getattr(self, step)(claim)
-        return multiple(*taken.claims)
+        self.hands = [*taken.claims, *self.hands]
 
-    @rule(held=claims, step=st.sampled_from(STEPS))
-    def act(self, held: Claim, step: str) -> None:
-        """A worker does something about a batch that it holds, or thinks that it holds."""
-        getattr(self, step)(held)
+    @precondition(lambda self: self.hands)
+    @rule(acts=st.lists(st.tuples(_PICK, st.sampled_from(STEPS)), min_size=1, max_size=3))
+    def act(self, acts: list[tuple[int, str]]) -> None:
+        """Workers do something about batches that they hold, or think that they hold."""
+        for pick, step in acts:
+            getattr(self, step)(self.hands[pick % len(self.hands)])
 
     def begin_call(self, held: Claim) -> None:
         if self.calls.begin_call(held):
@@ -161,6 +173,7 @@ class StoreMachine(RuleBasedStateMachine):
         """The provider's answer comes, in time or late."""
         if self.calls.accept(held, _provider_id(held.batch_id, held.fence)):
             assert self.called[held.batch_id] == held.fence
+            self.let_go.add((held.batch_id, held.fence))
 
     def confirm_late(self, held: Claim) -> None:
         """A worker tells of a run that it could not store in time, as from its spool."""
@@ -176,9 +189,13 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.called.setdefault(batch_id, fence) == fence
             self._allow_surplus()
 
-    @rule(one=claims, other=claims, alone=st.booleans())
-    def complete_both(self, one: Claim, other: Claim, alone: bool) -> None:
+    @precondition(lambda self: self.hands)
+    @rule(one=_PICK, other=_PICK, alone=st.booleans())
+    def complete_two(self, one: int, other: int, alone: bool) -> None:
         """Store results, in time or late, once or again, together."""
+        self.complete_both(self.hands[one % len(self.hands)], self.hands[other % len(self.hands)], alone)
+
+    def complete_both(self, one: Claim, other: Claim, alone: bool) -> None:
         self.stored += 1
         come = [held for held in (one, other) if (held.batch_id, held.fence) not in self.given_back]
         for job_id in self.calls.do(batches.complete, [self._run(held, alone) for held in come]):
@@ -187,7 +204,7 @@ class StoreMachine(RuleBasedStateMachine):
             self._over(held)
 
     def complete(self, held: Claim) -> None:
-        self.complete_both(held, held, alone=False)
+        self.complete_both(held, held, False)
 
     def _run(self, held: Claim, alone: bool) -> Run:
         run = result(held, f"{self.stored}/")
@@ -199,18 +216,15 @@ class StoreMachine(RuleBasedStateMachine):
         return run
 
     def fail(self, held: Claim) -> None:
-        if self.calls.fail(held):
-            self._over(held)
+        self._ended(held, self.calls.fail(held))
 
     def put_back(self, held: Claim) -> None:
         """Its run came to nothing, says the provider."""
-        if self.calls.put_back(held):
-            self._over(held)
+        self._ended(held, self.calls.put_back(held))
 
     def snooze(self, held: Claim) -> None:
         """The provider does not take it now."""
-        if self.calls.put_back(held, 30.0, counts=False):
-            self._over(held)
+        self._ended(held, self.calls.put_back(held, 30.0, counts=False))
 
     def give_back(self, held: Claim) -> None:
         """It is not begun, nor will it be."""
@@ -231,7 +245,12 @@ class StoreMachine(RuleBasedStateMachine):
         self._split(held, held.shots, by_shots=True)
 
     def _split(self, held: Claim, size: int, **how: Any) -> None:
-        if size > 1 and self.calls.split(held, **how):
+        if size > 1:
+            self._ended(held, self.calls.split(held, **how))
+
+    def _ended(self, held: Claim, done: bool) -> None:
+        if done:
+            assert (held.batch_id, held.fence) not in self.let_go, "its run goes on at the provider"
             self._over(held)
 
     def _over(self, held: Claim) -> None:
@@ -240,8 +259,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.confirmable.discard((held.batch_id, held.attempt))
 
     @precondition(lambda self: self.has(BatchState.IN_FLIGHT))
-    @rule(target=claims, owner=st.sampled_from(OWNERS), per_call=st.integers(1, 2), ends=_ENDS)
-    def fetch(self, owner: str, per_call: int, ends: list[str]) -> Any:
+    @rule(owner=st.sampled_from(OWNERS), per_call=st.integers(1, 2), ends=_ENDS)
+    def fetch(self, owner: str, per_call: int, ends: list[str]) -> None:
         """Ask about runs in flight, all of which are over, and fetch their results."""
         self.calls.wait(_POLICY.poll_longest_s + 1.0)
         looks = self.calls.looks(calls=2, per_call=per_call)
@@ -253,11 +272,17 @@ class StoreMachine(RuleBasedStateMachine):
         for claim, end in zip(claims, ends, strict=False):
             assert claim.provider_job_id == _provider_id(claim.batch_id, claim.attempt)
             getattr(self, end)(claim)
-        return multiple(*claims)
+        self.hands = [*claims, *self.hands]
 
     def lose(self, held: Claim) -> None:
         """Its lease ends."""
         self.calls.end_leases(batch_table.c.id == held.batch_id, batch_table.c.fence == held.fence)
+
+    def hold(self, held: Claim) -> None:
+        self.decide(held, "hold")
+
+    def run_again(self, held: Claim) -> None:
+        self.decide(held, "run_again")
 
     def nothing(self, held: Claim) -> None:
         """Its worker is slow."""
@@ -271,17 +296,21 @@ class StoreMachine(RuleBasedStateMachine):
         self.calls.do(flights.look_again, held, "timed out", 1.0)
 
     @precondition(lambda self: self.has(BatchState.UNCERTAIN))
-    @rule(target=looks, most=st.integers(1, 3), decision=st.sampled_from(DECISIONS))
-    def look_up(self, most: int, decision: str) -> Any:
+    @rule(most=st.integers(1, 3), decision=st.sampled_from(DECISIONS))
+    def look_up(self, most: int, decision: str) -> None:
         """Look batches in doubt up; the answer may come late."""
         self.calls.wait(_LOOK_UP_S)
         looks = self.calls.doubts(most)
         for look in looks:
             self.decide(look, decision)
-        return multiple(*looks)
+        self.looks = [*looks, *self.looks]
 
-    @rule(look=looks, decision=st.sampled_from(DECISIONS))
-    def decide(self, look: Look, decision: str) -> None:
+    @precondition(lambda self: self.looks)
+    @rule(pick=_PICK, decision=st.sampled_from(DECISIONS))
+    def decide_late(self, pick: int, decision: str) -> None:
+        self.decide(self.looks[pick % len(self.looks)], decision)
+
+    def decide(self, look: Look | Claim, decision: str) -> None:
         if decision == "adopt":
             self._adopt(look.batch_id, look.fence)
         elif decision == "run_again" and self.calls.do(doubts.run_again, look.batch_id, look.fence, "unknown"):
@@ -323,16 +352,16 @@ class StoreMachine(RuleBasedStateMachine):
 
     def have_trouble(self, pick: int) -> None:
         """The backend asks to be left alone, bears no more runs, or fails."""
-        match pick % 3:
-            case 0:
+        match pick:
+            case 1 | 2:
                 self.calls.do(limits.snooze, "aer", "429", 5.0)
-            case 1:
+            case 3:
                 self.calls.do(limits.shrink, "aer")
-            case _:
+            case 4 | 5 | 6:
                 self.calls.do(limits.failed, "aer", "503", _POLICY)
 
     def cancel(self, pick: int) -> None:
-        self.calls.cancel(f"j{pick}")
+        self.calls.cancel(f"j{pick // 2}")
         self.called = {key: fence for key, fence in self.called.items() if self._state(key) != BatchState.CANCELLED}
 
     def keep(self, _: int) -> None:
@@ -349,6 +378,8 @@ class StoreMachine(RuleBasedStateMachine):
         snapshot = check(self.calls.store)
         self.states = Counter(row.state for row in snapshot.batches.values())
         self._nothing_final_changes(snapshot)
+        late = [held for held in self.hands if snapshot.batches[held.batch_id].finished_at is not None]
+        self.hands = [held for held in self.hands if held not in late[2:]]  # a few come late
         for row in snapshot.batches.values():
             alive = row.state in ("SUBMITTING", "IN_FLIGHT", "UNCERTAIN", "HELD")
             free = row.state in ("PENDING", "CLAIMED")

@@ -119,9 +119,13 @@ def _waits_for_its_twin(snapshot: Snapshot, row: Any) -> bool:
     if row.due_at is not None:
         return False
     assert row.id.endswith(".1"), row
-    twin = snapshot.batches[f"{row.id.removesuffix('.1')}.0"]
-    judged = (*FINAL_BATCHES, BatchState.IN_FLIGHT)
-    assert twin.state not in judged, f"{row.id} waits for ever: {twin.id} is {twin.state}"
+    whole = row.id.removesuffix(".1")
+    twin = snapshot.batches[f"{whole}.0"]
+    assert twin.state not in FINAL_BATCHES, f"{row.id} waits for ever: {twin.id} is {twin.state}"
+    if twin.state == BatchState.IN_FLIGHT:  # taken; what that says is known only where runs are refused before
+        parts = whole.split(".")
+        runs = [run for count in range(len(parts)) for run in snapshot.runs_of(".".join(parts[: count + 1]))]
+        assert any(run.accepted_at is not None for run in runs), f"{row.id} waits for {twin.id}"
     return True
 
 

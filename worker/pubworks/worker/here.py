@@ -54,10 +54,11 @@ class RunsHere:
         desk: The backend.
         room: Most of them at once.
         wake: Called, from any thread, when a run may be over.
+        ring: Called with the number of batches that were given back: they are due again, here too.
     """
 
-    def __init__(self, desk: Desk, room: int, wake: Callable[[], None]) -> None:
-        self._desk, self._room, self._wake = desk, room, wake
+    def __init__(self, desk: Desk, room: int, wake: Callable[[], None], ring: Callable[[int], None]) -> None:
+        self._desk, self._room, self._wake, self._ring = desk, room, wake, ring
         self._claims: deque[Claim] = deque()
         self._starting: list[Claim] = []
         self._claimed_at = 0.0
@@ -124,6 +125,7 @@ class RunsHere:
         """Let others have what was claimed in the belief that it would be quick."""
         with self._desk.store.write() as connection:
             batches.give_back(connection, self._claims)
+        self._ring(len(self._claims))
         self._claims.clear()
 
     def _start(self, claim: Claim) -> None:

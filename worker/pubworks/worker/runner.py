@@ -181,9 +181,9 @@ class Runner:
         if taken.wait_s is not None:
             log("backend.waits", logging.DEBUG, backend=self.backend, seconds=round(taken.wait_s, 3), why=taken.why)
             desk.claim_in(min(taken.wait_s, _WAIT_LONGEST_S))
-        elif taken.claims and (desk.adapter.detachable or len(taken.claims) > 1):
-            desk.claim_in(0.0)
         elif taken.claims:
+            if desk.adapter.detachable or len(taken.claims) > 1:
+                desk.claim_in(0.0)
             self._answer(len(taken.claims))
             return
         self._answer()
@@ -217,6 +217,6 @@ class Runner:
             self._build_at = time.monotonic() + _REBUILD_S
             self._answer()
             return False
-        self._here = RunsHere(self._desk, self._room, self._wake)
+        self._here = RunsHere(self._desk, self._room, self._wake, self.ring)
         self._watch = Watch(self._desk) if self._desk.adapter.detachable else None
         return True

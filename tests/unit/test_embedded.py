@@ -110,6 +110,21 @@ def test_failed_batches_leave_the_others_readable(tmp_path: Path, bell: QuantumC
         assert rest[0].data.meas.num_shots == 10
 
 
+def test_a_job_of_many_batches_does_not_wait_for_the_keeper(tmp_path: Path, bell: QuantumCircuit) -> None:
+    """One ring for all batches of a job lasts to the end of it, also where some are given back in between."""
+
+    class Slow(AerSimulator):
+        max_circuits = 1
+
+        def run(self, circuits: Any, **options: Any) -> Any:
+            threading.Event().wait(0.12)  # longer than what a process takes on in groups
+            return super().run(circuits, **options)
+
+    with Client(data_dir=tmp_path, keeper_interval_s=120.0) as client:
+        job = Sampler(Slow(), client=client).run([bell] * 24)
+        assert len(job.result(30)) == 24
+
+
 def test_an_object_needs_the_embedded_broker(tmp_path: Path) -> None:
     client = Client(database=f"sqlite:///{tmp_path}/x.db", broker="redis://127.0.0.1:1/0")
     with pytest.raises(ConfigError, match="Register it by name"):

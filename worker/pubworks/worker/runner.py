@@ -181,8 +181,10 @@ class Runner:
         if taken.wait_s is not None:
             log("backend.waits", logging.DEBUG, backend=self.backend, seconds=round(taken.wait_s, 3), why=taken.why)
             desk.claim_in(min(taken.wait_s, _WAIT_LONGEST_S))
+        elif taken.claims and desk.adapter.detachable:
+            desk.claim_in(0.0)
         elif taken.claims:
-            if desk.adapter.detachable or len(taken.claims) > 1:
+            if len(taken.claims) > 1:
                 desk.claim_in(0.0)
             self._answer(len(taken.claims))
             return

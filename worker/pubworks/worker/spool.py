@@ -65,7 +65,7 @@ class Spool:
             with store.write() as connection:
                 adopted = doubts.adopt(connection, batch_id, fence, provider_job_id)
             path.unlink(missing_ok=True)
-            log("spool.replayed", batch=batch_id, adopted=adopted)
+            log("spool.replayed", batch=batch_id, provider_job_id=provider_job_id, adopted=adopted)
 
 
 def _sync(folder: Path) -> None:

@@ -67,7 +67,7 @@ class Watch:
 
     def held(self) -> list[str]:
         """Return the batches whose leases are needed: their results are being fetched."""
-        return [claim.batch_id for claim in [*self._fetching]]
+        return [claim.batch_id for claim in self._fetching]
 
     def next_look(self) -> float:
         """Return the time, by the monotonic clock, of the next thing to do."""
@@ -163,13 +163,13 @@ class Watch:
                 connection, desk.backend, looks, owner=desk.owner, lease_s=desk.lease_s, policy=desk.policy
             )
         self._fetching = claims
-        lost = {look.batch_id for look in looks[: len(looks) if wait is None else 0]} - {one.batch_id for one in claims}
-        for batch_id in lost:
-            self._ends.pop(batch_id, None)
         if claims and self._desk.claim_at < math.inf:
             self._desk.claim_in(0.0)  # there is room at the provider
-        done_with = {claim.batch_id for claim in claims} if wait is not None else {look.batch_id for look in looks}
-        self._over = deque(look for look in self._over if look.batch_id not in done_with)
+        taken = {claim.batch_id for claim in claims}
+        others = {look.batch_id for look in looks} - taken if wait is None else set()
+        for batch_id in others:  # other workers have them
+            self._ends.pop(batch_id, None)
+        self._over = deque(look for look in self._over if look.batch_id not in taken | others)
         if wait is not None:
             self._fetch_at = time.monotonic() + min(wait, _WAIT_LONGEST_S)
         try:

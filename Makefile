@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # pip rather than uv: it knows the machine's index, proxy and certificates.
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := $(VENV)/.ready
+# Test files that run at the same time: many of them wait for servers and workers.
+AT_ONCE ?= 2
 export QISKIT_PARALLEL ?= FALSE
 
 .DEFAULT_GOAL := help
@@ -24,7 +26,7 @@ demo: $(READY) ## Run a parameterised workload on Aer through the embedded queue
 	$(BIN)/pubworks demo
 
 test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n $(AT_ONCE) --dist loadfile $(ARGS)
 
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check .

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import os
 import tomllib
+import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pubworks.errors import ConfigError
@@ -64,6 +65,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PUBWORKS_", extra="forbid", frozen=True)
 
+    url: Literal["", "local"] = Field(
+        "", description="local: everything in the memory of this process; empty: database and broker say where."
+    )
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("pubworks")),
         description="Where the default database and spool files live.",
@@ -78,6 +82,20 @@ class Settings(BaseSettings):
     keeper_interval_s: float = Field(1.0, gt=0, description="Seconds between two looks of the keeper.")
     shutdown_grace_s: float = Field(30.0, ge=0, description="Seconds a stopping worker may use to finish what it runs.")
     backends: dict[str, BackendEntry] = Field({}, description="Backends by name.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_memory(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Give what is local a database of its own, whatever else names one."""
+        if values.get("url") != "local":
+            return values
+        memory = f"sqlite:///file:/pubworks-{uuid.uuid4().hex}?vfs=memdb&uri=true"
+        return {**values, "database": memory, "broker": EMBEDDED_BROKER}
+
+    @property
+    def is_local(self) -> bool:
+        """Whether everything is in the memory of this process."""
+        return self.url == "local"
 
     @property
     def database_url(self) -> str:
@@ -100,6 +118,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Rank flags over environment over file."""
         return (init_settings, env_settings, _FileSource(settings_cls))
+
+
+class _Backends(BaseModel):
+    """Backends alone, to be checked as those of the settings are."""
+
+    backends: dict[str, BackendEntry]
 
 
 class _FileSource(PydanticBaseSettingsSource):
@@ -155,6 +179,18 @@ def load_settings(**flags: Any) -> Settings:
         raise ConfigError(_explain(error)) from None
     except SettingsError as error:  # a variable that should hold JSON
         raise ConfigError(f"The environment cannot be read: {error}: {error.__cause__}. Mend that variable.") from error
+
+
+def with_backends(settings: Settings, tables: dict[str, Any]) -> Settings:
+    """Return settings with these ``[backends.NAME]`` tables, and no others.
+
+    Raises:
+        ConfigError: A table is wrong.
+    """
+    try:
+        return settings.model_copy(update=dict(_Backends(backends=tables)))
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
 
 
 def origin(name: str) -> str:

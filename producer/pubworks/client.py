@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pubworks.store.records import BackendFacts, JobDraft, JobRecord
     from pubworks.store.store import Store
     from pubworks.worker.embedded import EmbeddedWorker
+    from pubworks.worker.local import LocalWorker
 
 __all__ = ["Client", "Estimator", "Job", "Sampler"]
 
@@ -38,7 +39,8 @@ class Client:
     Args:
         settings: Settings; read from environment and file if not given.
         works: Whether this process runs the jobs where the broker is embedded; without, they wait for one that does.
-        flags: Single settings that win over every other source, such as ``database="sqlite:///jobs.db"``.
+        flags: Single settings that win over every other source, such as ``database="sqlite:///jobs.db"``; with
+            ``url="local"`` everything is as :meth:`local` has it.
 
     Raises:
         ConfigError: A setting is wrong.
@@ -50,8 +52,26 @@ class Client:
         self.settings = settings or load_settings(**flags)
         self._works_here = works and self.settings.embedded
         self._starting = threading.Lock()
-        self._worker: EmbeddedWorker | None = None
+        self._worker: EmbeddedWorker | LocalWorker | None = None
         self._live_targets: dict[str, Target] = {}
+
+    @classmethod
+    def local(cls, **flags: Any) -> Client:
+        """Return a client for tests: all in the memory of this process, nothing on the disk, no broker.
+
+        Each is independent of every other. When it is closed, its jobs are gone and no thread is left.
+
+        Args:
+            flags: Settings, as for the class; ``backends`` are these and no others.
+
+        Raises:
+            ConfigError: A setting is wrong.
+        """
+        from pubworks.settings import load_settings, with_backends
+
+        backends = flags.pop("backends", None)
+        settings = load_settings(**flags | {"url": "local"})
+        return cls(settings if backends is None else with_backends(settings, backends))
 
     @cached_property
     def store(self) -> Store:
@@ -197,17 +217,24 @@ class Client:
 
         return str(ULID())
 
-    def start_embedded(self, backend: str | None = None) -> EmbeddedWorker:
+    def start_embedded(self, backend: str | None = None) -> EmbeddedWorker | LocalWorker:
         """Start the worker inside this process, once, and have it serve a backend."""
-        from pubworks.worker.embedded import EmbeddedWorker
-
         with self._starting:
             if self._worker is None:
-                self._worker = EmbeddedWorker(self.app, self.store, self.settings)
+                self._worker = self._make_worker()
                 self._worker.start()
         if backend is not None:
             self._worker.serve(backend)
         return self._worker
+
+    def _make_worker(self) -> EmbeddedWorker | LocalWorker:
+        if self.settings.is_local:
+            from pubworks.worker.local import LocalWorker
+
+            return LocalWorker(self.store, self.settings)
+        from pubworks.worker.embedded import EmbeddedWorker
+
+        return EmbeddedWorker(self.app, self.store, self.settings)
 
     def close(self) -> None:
         """Stop the embedded worker, if there is one, and close the database; jobs go on when it is opened again."""
@@ -227,15 +254,17 @@ class Client:
 
     def _announce(self, draft: JobDraft) -> None:
         from pubworks.errors import BrokerUnreachable
-        from pubworks.queue import ring
         from pubworks.telemetry import log
 
         if self.settings.embedded and not self._works_here:
             return  # the broker reaches this process only
         try:
             if self._works_here:
-                self.start_embedded(draft.backend)
-            ring(self.app, draft.backend, len(draft.batches), together=self.settings.embedded)
+                self.start_embedded(draft.backend).ring(draft.backend, len(draft.batches))
+                return
+            from pubworks.queue import ring
+
+            ring(self.app, draft.backend, len(draft.batches))
         except BrokerUnreachable as error:  # the job is stored; the keeper of any worker rings for it
             log("keeper.error", error=error)
 
@@ -316,8 +345,14 @@ def reattach(job_id: str, place: str, needs_secret: bool) -> Job:
 
 def _client_of(place: str, needs_secret: bool, job_id: str) -> Client:
     from pubworks.settings import load_settings
+    from pubworks.store.memory import is_memory
     from pubworks.store.place import missing_file, place_of
 
+    if is_memory(place):
+        raise ConfigError(
+            f"Job {job_id} was in the memory of a local client, which is closed or in another process. Run it again, "
+            "or keep jobs in a database: without PUBWORKS_URL=local."
+        )
     settings = load_settings()
     if place_of(settings.database_url) == place:
         return default_client() if _default is None or _default.settings == settings else Client(settings)

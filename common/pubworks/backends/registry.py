@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import cache
 from importlib.metadata import entry_points
 
 from pubworks.backends.spec import BackendSpec, Limits
@@ -14,8 +15,14 @@ ENTRY_POINTS = "pubworks.backends"
 
 def registered(settings: Settings) -> dict[str, BackendSpec]:
     """Return every backend that this process knows by name."""
-    found = {point.name: BackendSpec(point.name, point.value) for point in entry_points(group=ENTRY_POINTS)}
+    found = {name: BackendSpec(name, factory) for name, factory in _installed()}
     return found | {name: _from_entry(name, entry) for name, entry in settings.backends.items()}
+
+
+@cache
+def _installed() -> tuple[tuple[str, str], ...]:
+    """Return name and factory of each entry point, read once: that takes as long as a small job."""
+    return tuple((point.name, point.value) for point in entry_points(group=ENTRY_POINTS))
 
 
 def find(settings: Settings, name: str) -> BackendSpec:

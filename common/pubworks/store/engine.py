@@ -18,6 +18,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Float
 
 from pubworks.errors import ConfigError, StoreUnreachable
+from pubworks.store.memory import is_memory, memory_engine
 
 #: A server that is gone without a word must not hang those who wait for it: seconds, and milliseconds for the last.
 _CONNECT = {
@@ -100,12 +101,7 @@ def _postgresql_engine(url: str) -> Engine:
 
 
 def _sqlite_engine(url: str, path: str | None) -> Engine:
-    if path and path != ":memory:":
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreUnreachable(f"The folder of the database {path} cannot be made: {error}.") from error
-    engine = create_engine(url, pool_size=5, max_overflow=50)
+    engine = memory_engine(url) if is_memory(url) else _file_engine(url, path)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, record: Any) -> None:  # noqa: ARG001
@@ -124,6 +120,15 @@ def _sqlite_engine(url: str, path: str | None) -> Engine:
         cursor.execute("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _file_engine(url: str, path: str | None) -> Engine:
+    if path and path != ":memory:":
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnreachable(f"The folder of the database {path} cannot be made: {error}.") from error
+    return create_engine(url, pool_size=5, max_overflow=50)
 
 
 class EngineOfProcess:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
 
+from pubworks.store.memory import is_memory
+
 #: Keys of a URL's query that hold, or lead to, secrets.
 _SECRET = re.compile(r"password|passwd|secret|token|key|passfile|service", re.IGNORECASE)
 
@@ -18,7 +20,8 @@ def place_of(url: str) -> str:
     'postgresql+psycopg://lab@db.lab/pubworks'
     """
     parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
+    is_file = parsed.database not in (None, "", ":memory:") and not is_memory(url)
+    if parsed.get_backend_name() == "sqlite" and is_file:
         parsed = parsed.set(database=str(Path(str(parsed.database)).resolve()))
     return _without_secrets(parsed).render_as_string(hide_password=False)
 

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pubworks.errors import BrokerUnreachable
+from pubworks.errors import BrokerUnreachable, ConfigError
 from pubworks.telemetry import log
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ def session_of(settings: Settings) -> Iterator[Session]:
     """Open the database of these settings, as :func:`opened` does."""
     from pubworks.store.store import Store
 
+    check_lasts(settings)
     with closing(Store.open(settings.database_url)) as store:
         yield Session(settings, store)
 
@@ -125,8 +126,24 @@ def database(settings: Settings) -> Iterator[Store]:
     """Give the database, whatever its schema, and close it."""
     from pubworks.store.store import Store
 
+    check_lasts(settings)
     with closing(Store(settings.database_url)) as store:
         yield store
+
+
+def check_lasts(settings: Settings) -> None:
+    """Raise where jobs would end with the command.
+
+    Raises:
+        ConfigError: They are kept in memory only.
+    """
+    from pubworks.settings import origin
+
+    if settings.is_local:
+        raise ConfigError(
+            f"With url = local ({origin('url')}) jobs end with the process that submits them, so no command can see "
+            "them. Unset it for this command; in Python it is for tests."
+        )
 
 
 def check_broker(settings: Settings) -> None:

@@ -90,6 +90,14 @@ class EmbeddedWorker:
                 routing_key=queue.queue_name(backend), destination=[self._name],
             )  # fmt: skip
 
+    def ring(self, backend: str, times: int) -> None:
+        """Tell it that batches of a backend are due.
+
+        Raises:
+            BrokerUnreachable: The broker inside this process was closed.
+        """
+        queue.ring(self._app, backend, times, together=True)
+
     def stop(self) -> None:
         """End: what is held goes back to the database, for the next process that opens it."""
         if os.getpid() != self._pid:

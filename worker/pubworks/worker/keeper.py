@@ -16,12 +16,12 @@ from celery import Celery
 
 from pubworks import queue
 from pubworks.backends.spec import BackendSpec
-from pubworks.collector.collect import collect
 from pubworks.errors import BrokerUnreachable, StoreError
 from pubworks.settings import Settings
-from pubworks.store import batches, fleet, jobs, limits, results
+from pubworks.store import batches, fleet, limits
 from pubworks.store.store import Store
 from pubworks.telemetry import log
+from pubworks.worker.merging import merge_left_over
 from pubworks.worker.spool import Spool
 from pubworks.worker.station import hand_back
 
@@ -33,9 +33,6 @@ _LATE_S = 2.0
 
 #: Seconds without the broker after which a worker goes on without it.
 _AWAY_S = 3.0
-
-#: PUBs, jobs that one round sees to.
-_AT_ONCE = 100
 
 
 class Flag(Protocol):
@@ -106,7 +103,7 @@ class Keeper:
         if chores.leases_ended:
             self._free_leases()
         if chores.unmerged or chores.unsettled:
-            self._see_to_merges()
+            merge_left_over(self._store, _MERGE_GRACE_S)
         self._spool.replay(self._store)
         self._ring(chores.due)
 
@@ -163,24 +160,6 @@ class Keeper:
         with self._store.write() as connection:
             freed = batches.expire(connection, batches.SILENT)
         log("batch.released", reason="lease ended", count=freed)
-
-    def _see_to_merges(self) -> None:
-        with self._store.read() as connection:
-            unmerged = results.unmerged(connection, _MERGE_GRACE_S, _AT_ONCE)
-            unsettled = results.unsettled(connection, _AT_ONCE)
-        for job_id, pubs in unmerged.items():
-            self._merge(job_id, pubs)
-        for job_id in unsettled:
-            with self._store.write() as connection:
-                jobs.settle(connection, job_id)
-
-    def _merge(self, job_id: str, pubs: list[int]) -> None:
-        try:
-            collect(self._store, job_id, pubs)
-        except StoreError:
-            raise
-        except Exception:  # one job that cannot be merged must not hold up the others
-            logging.getLogger("pubworks").exception("merge of job %s", job_id)
 
     def _ring(self, due: Mapping[str, int]) -> None:
         """Ring for what is due; while the broker is away, have this worker's processes look for themselves."""

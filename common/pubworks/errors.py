@@ -5,6 +5,7 @@
     PubworksError
     ├── ConfigError                  a setting is missing, unknown or wrong
     ├── SubmissionError              a workload cannot be planned or stored as asked
+    │   └── SessionClosed            its session, or batch, takes no more jobs
     ├── ProviderError                what a backend did wrong
     │   ├── Transient                worth trying again
     │   ├── RateLimited              try again after ``retry_after`` seconds
@@ -19,6 +20,7 @@
     │   ├── StoreUnreachable
     │   ├── SchemaOutOfDate
     │   ├── JobNotFound
+    │   ├── SessionNotFound
     │   └── BatchNotHeld
     └── BrokerUnreachable            the queue
 """
@@ -36,6 +38,10 @@ class ConfigError(PubworksError):
 
 class SubmissionError(PubworksError, ValueError):
     """A workload cannot be planned or stored as asked; nothing was stored."""
+
+
+class SessionClosed(SubmissionError):
+    """The session, or batch, takes no more jobs: it was closed, or its time is over."""
 
 
 class ProviderError(PubworksError):
@@ -104,6 +110,13 @@ class JobNotFound(StoreError, KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError would show the repr
+
+
+class SessionNotFound(StoreError, KeyError):
+    """No session, or batch, has this id."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class BatchNotHeld(StoreError, KeyError):

@@ -85,3 +85,25 @@ class RunState(StrEnum):
     FAILED = "FAILED"
     #: It never reached the provider, or was given up with its worker. Final.
     LOST = "LOST"
+
+
+class Mode(StrEnum):
+    """How jobs that belong together are run."""
+
+    #: Each in its place in the queue.
+    BATCH = "batch"
+    #: Before the jobs of others, while it is active.
+    SESSION = "session"
+
+
+class SessionState(StrEnum):
+    """State of a session, or of a batch of jobs, as IBM's runtime names them; it is read from times, not stored."""
+
+    #: None of its batches was claimed yet.
+    OPEN = "open"
+    #: It has jobs, or had some a moment ago: those of a session go first.
+    ACTIVE = "active"
+    #: It had no job for too long: the next one waits in the queue like others.
+    INACTIVE = "inactive"
+    #: Its time is over, or it was closed and all of its jobs have ended. Final.
+    CLOSED = "closed"

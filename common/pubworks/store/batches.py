@@ -9,16 +9,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, and_, bindparam, case, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Row, Update, and_, bindparam, case, delete, func, select, tuple_, union_all, update
 
 from pubworks.policy import Policy
 from pubworks.states import LEASED, BatchState, JobState, RunState
-from pubworks.store import limits, splits
+from pubworks.store import limits, sessions, splits
 from pubworks.store.engine import now
 from pubworks.store.jobs import cancel_given_back, settle
 from pubworks.store.records import Claim, Run, Slice, Taken
 from pubworks.store.results import insert_results
-from pubworks.store.statements import one_of, record
+from pubworks.store.statements import PENDING, one_of, record
 from pubworks.store.tables import batches, chunks, jobs, provider_jobs, pubs
 from pubworks.store.tables import limits as limit_table
 
@@ -53,23 +53,17 @@ def claim(
     return Taken(_open_runs(connection, rows, backend, owner), more, grant.why, limits.is_troubled(limited))
 
 
-def _due(*columns: Any) -> Any:
-    return select(*columns).where(
-        batches.c.backend == bindparam("p_backend"), batches.c.state == BatchState.PENDING,
-        batches.c.due_at <= now(), batches.c.finished_at.is_(None),
-    )  # fmt: skip
+_IS_DUE = (batches.c.state == PENDING, batches.c.due_at <= now(), batches.c.finished_at.is_(None))
+_ANY_DUE = select(batches.c.id).where(batches.c.backend == bindparam("p_backend"), *_IS_DUE).limit(1)
 
 
-_ANY_DUE = _due(batches.c.id).limit(1)
-
-
-def _take(next_due: Any) -> Any:
-    chosen = (
-        next_due.order_by(batches.c.due_at, batches.c.job_id, batches.c.position, batches.c.id)
-        .limit(bindparam("p_most"))
-        .with_for_update(skip_locked=True)
-        .cte("chosen")  # once, whatever the planner thinks: a subquery might be run again, and lock more rows
-    )
+def _take(*only_if: Any) -> Any:
+    """Return the claim: of the session in turn; else, or if others hold all of that, in the order of all."""
+    first = _next(batches.c.session == sessions.in_turn(*only_if)).cte("first")
+    none_first = ~select(first.c.id).exists()
+    rest = _next(batches.c.backend == bindparam("p_backend"), none_first, *only_if).cte("rest")
+    # CTEs, which are run once, whatever the planner thinks: a subquery might be run again, and lock more rows.
+    chosen = union_all(select(first.c.id), select(rest.c.id)).cte("chosen")
     return (
         update(batches)
         .where(batches.c.id.in_(select(chosen.c.id)), batches.c.state == BatchState.PENDING)
@@ -81,11 +75,21 @@ def _take(next_due: Any) -> Any:
     )  # fmt: skip
 
 
-CLAIMED = ("id", "job_id", "position", "shots", "seed", "slices", "run_options", "fence", "attempts")
+def _next(*whose: Any) -> Any:
+    return (
+        select(batches.c.id)
+        .where(*whose, *_IS_DUE)
+        .order_by(batches.c.due_at, batches.c.job_id, batches.c.position, batches.c.id)
+        .limit(bindparam("p_most"))
+        .with_for_update(skip_locked=True)
+    )
+
+
+CLAIMED = ("id", "job_id", "position", "shots", "seed", "slices", "run_options", "fence", "attempts", "session")
 FAILING = func.coalesce(now() - batches.c.failing_since, 0.0)
 _LIMITED = select(limit_table.c.backend).where(limit_table.c.backend == bindparam("p_backend")).exists()
-_TAKE = _take(_due(batches.c.id))
-_TAKE_UNLIMITED = _take(_due(batches.c.id).where(~_LIMITED))
+_TAKE = _take()
+_TAKE_UNLIMITED = _take(~_LIMITED)
 
 
 def to_claim(row: Row[Any], backend: str, **values: Any) -> Claim:
@@ -101,6 +105,8 @@ def _open_runs(connection: Connection, rows: Sequence[Row[Any]], backend: str, o
     rows = sorted(rows, key=lambda row: (row.job_id, row.position, row.id))
     connection.execute(_INSERT_RUN, [{"batch_id": row.id, "attempt": row.fence, "worker": owner} for row in rows])
     connection.execute(_START_JOB, [{"p_job": job_id} for job_id in sorted({row.job_id for row in rows})])
+    if grouped := {row.session for row in rows if row.session}:
+        sessions.activate(connection, grouped)
     for row in rows:
         record(connection, row.job_id, "claimed", row.id, worker=owner, attempt=row.fence)
     return [to_claim(row, backend) for row in rows]

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from pubworks.states import LEASED
 from pubworks.store.engine import now
 from pubworks.store.records import BackendFacts
+from pubworks.store.sessions import ANY_OVER
 from pubworks.store.statements import insert_new
 from pubworks.store.tables import backends, batches, jobs, limits, pubs, workers
 
@@ -39,6 +40,7 @@ class Chores:
     leases_ended: bool
     unmerged: bool
     unsettled: bool
+    sessions_over: bool
 
 
 def chores(connection: Connection, names: Sequence[str], window: int, late_s: float, merge_grace_s: float) -> Chores:
@@ -62,7 +64,7 @@ def chores(connection: Connection, names: Sequence[str], window: int, late_s: fl
     limited = {name for kind, name in found if kind == "limited"}
     due = {name: 1 if name in limited else found.get(("due", name), 0) for name in names if ("due", name) in found}
     due |= {name: max(due.get(name, 0), 1) for kind, name in found if kind == "late"}
-    return Chores(due, *((kind, "") in found for kind in ("lease", "merge", "settle")))
+    return Chores(due, *((kind, "") in found for kind in ("lease", "merge", "settle", "session")))
 
 
 @cache
@@ -75,6 +77,7 @@ def _chores(names: tuple[str, ...]) -> Any:
         _count("lease", "", exists().where(batches.c.lease_until < now())),
         _count("merge", "", merge),
         _count("settle", "", over),
+        _count("session", "", ANY_OVER),
     ]
     for number in range(len(names)):
         name: Any = bindparam(f"p_name{number}")

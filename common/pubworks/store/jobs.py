@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from pubworks.errors import JobNotFound, SubmissionError
 from pubworks.states import BatchState, JobState
+from pubworks.store import sessions
 from pubworks.store.engine import now
 from pubworks.store.records import JobDraft, JobRecord, Progress, StoredPub
 from pubworks.store.statements import insert_new, one_of, record, tell
@@ -43,11 +44,15 @@ def submit(connection: Connection, draft: JobDraft) -> str:
 
     Raises:
         SubmissionError: The job with the same key is another one.
+        SessionClosed: Its session takes no more jobs.
+        SessionNotFound: It has none.
     """
     if draft.idempotency_key is None:
         connection.execute(_INSERT_JOB, _job_row(draft))
     elif not _insert_once(connection, draft):
         return _same(connection, draft)
+    if draft.session is not None:
+        sessions.admit(connection, draft.session, draft.id)
     insert_new(connection, circuits, [{"hash": key, "qpy": qpy} for key, qpy in draft.circuits.items()])
     insert_new(connection, job_tags, [{"job_id": draft.id, "tag": tag} for tag in draft.tags])
     if draft.pubs:
@@ -81,7 +86,7 @@ def _same(connection: Connection, draft: JobDraft) -> str:
 
 
 def _job_row(draft: JobDraft) -> dict[str, Any]:
-    names = ("id", "name", "primitive", "backend", "options", "idempotency_key", "content")
+    names = ("id", "name", "primitive", "backend", "options", "idempotency_key", "content", "session")
     counts = {"num_pubs": len(draft.pubs), "num_batches": len(draft.batches), "batches_left": len(draft.batches)}
     return {"state": JobState.QUEUED, **{name: getattr(draft, name) for name in names}, **counts}
 
@@ -110,6 +115,7 @@ def _batch_rows(draft: JobDraft) -> list[dict[str, Any]]:
             "job_id": draft.id,
             "position": position,
             "backend": draft.backend,
+            "session": draft.session,
             "state": BatchState.PENDING,
             "shots": batch.shots,
             "seed": batch.seed,

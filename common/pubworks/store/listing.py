@@ -21,7 +21,7 @@ def query_of(wanted: Wanted) -> Select[tuple[object, ...]]:
     """Return the query of a listing; each filter, and the order, has an index of its own."""
     query: Select[tuple[object, ...]] = select(*RECORD)
     for column, value in ((jobs.c.backend, wanted.backend), (jobs.c.name, wanted.name),
-                          (jobs.c.primitive, wanted.primitive)):  # fmt: skip
+                          (jobs.c.primitive, wanted.primitive), (jobs.c.session, wanted.session)):  # fmt: skip
         query = query if value is None else query.where(column == value)
     if wanted.states is not None:
         query = query.where(jobs.c.state.in_(wanted.states))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from pubworks.states import JobState
+from pubworks.states import JobState, Mode, SessionState
 
 
 class Slice(NamedTuple):
@@ -73,6 +73,8 @@ class JobDraft:
     #: Two drafts with one key are one job, if their content (a hash) is the same.
     idempotency_key: str | None = None
     content: str | None = None
+    #: Id of the session, or batch, that it is submitted to.
+    session: str | None = None
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,53 @@ class JobRecord:
     created_at: float
     started_at: float | None
     finished_at: float | None
+    #: Id of the session, or batch, that it was submitted to.
+    session: str | None = None
+
+
+@dataclass(frozen=True)
+class SessionRecord:
+    """A session, or a batch of jobs, as it stands; see ``pubworks.store.sessions``. Times are seconds since 1970."""
+
+    id: str
+    mode: Mode
+    backend: str
+    max_time_s: float | None
+    idle_s: float
+    created_at: float
+    started_at: float | None
+    ends_at: float | None
+    active_since: float | None
+    closed_at: float | None
+    ended_at: float | None
+    #: The database's time, and how its jobs stand then.
+    now: float
+    has_open_jobs: bool
+    last_job_started_at: float | None
+    last_job_ended_at: float | None
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether more jobs may be submitted to it."""
+        return self.closed_at is None and self._in_time
+
+    @property
+    def state(self) -> SessionState:
+        """What it does now."""
+        if self.ended_at is not None or not self._in_time or (self.closed_at is not None and not self.has_open_jobs):
+            return SessionState.CLOSED
+        if self.started_at is None:
+            return SessionState.OPEN
+        waits = self.mode == Mode.SESSION and self.active_since is None
+        return SessionState.INACTIVE if waits or self._is_idle(self.started_at) else SessionState.ACTIVE
+
+    @property
+    def _in_time(self) -> bool:
+        return self.ends_at is None or self.ends_at > self.now
+
+    def _is_idle(self, started_at: float) -> bool:
+        busy_until = max(self.last_job_ended_at or 0.0, self.active_since or started_at)
+        return not self.has_open_jobs and busy_until + self.idle_s <= self.now
 
 
 @dataclass(frozen=True)
@@ -208,6 +257,8 @@ class Wanted:
     created_before: float | None = None
     #: Whether the newest come first.
     descending: bool = True
+    #: Of this session, or batch.
+    session: str | None = None
 
 
 @dataclass(frozen=True)

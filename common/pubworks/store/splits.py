@@ -44,7 +44,7 @@ def halve(connection: Connection, batch_id: str, reason: str, *, one_is_bad: boo
         waits = one_is_bad and number == 1
         connection.execute(batches.insert().values(
             id=f"{batch_id}.{number}", job_id=row.job_id, position=row.position, backend=row.backend,
-            state=BatchState.PENDING, run_options=row.run_options, fence=0, attempts=0,
+            session=row.session, state=BatchState.PENDING, run_options=row.run_options, fence=0, attempts=0,
             seed=_derive(row.seed, number, row.num_circuits), reason=_WAITS if waits else reason,
             due_at=None if waits else place, **half,
         ))  # fmt: skip

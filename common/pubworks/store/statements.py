@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Insert, Table, or_
+from sqlalchemy import Column, ColumnElement, Connection, Insert, Table, literal_column, or_
 from sqlalchemy.dialects import postgresql, sqlite
 
+from pubworks.states import BatchState
 from pubworks.store.engine import now
 from pubworks.store.tables import events
 
@@ -64,6 +65,10 @@ def forget_events(connection: Connection) -> None:
     """Drop what a transaction that was rolled back left behind."""
     connection.info.pop(_EVENTS, None)
     connection.info.pop(_NEWS, None)
+
+
+#: A state as a constant of the statement: every parameter of a claim costs time.
+PENDING: ColumnElement[str] = literal_column(f"'{BatchState.PENDING}'")
 
 
 def one_of(column: Column[Any], values: Iterable[str]) -> ColumnElement[bool]:

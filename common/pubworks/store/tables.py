@@ -5,6 +5,8 @@ Times are seconds since 1970 in UTC by the database's clock, as floats.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -35,6 +37,12 @@ _ID = String(64)
 _NAME = String(200)
 _EVENT_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements INTEGER keys only
 
+
+def _of_rows(condition: str) -> dict[str, Any]:
+    """Return what makes an index one of some rows only."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 #: One ``run(pubs)`` call.
 jobs = Table(
     "jobs",
@@ -56,6 +64,8 @@ jobs = Table(
     Column("idempotency_key", _NAME),
     #: Hash of what was submitted with the key.
     Column("content", String(64)),
+    #: The session, or batch of jobs, that it was submitted to.
+    Column("session", _ID),
     #: Each filter of a listing, in the order of the listing.
     Index("ix_jobs_created_at", "created_at", "id"),
     Index("ix_jobs_backend", "backend", "created_at", "id"),
@@ -63,6 +73,36 @@ jobs = Table(
     Index("ix_jobs_primitive", "primitive", "created_at", "id"),
     Index("ix_jobs_name", "name", "created_at", "id"),
     Index("ix_jobs_idempotency_key", "idempotency_key", unique=True),
+    Index("ix_jobs_session", "session", "created_at", "id", **_of_rows("session IS NOT NULL")),
+    #: Which of a session are open, and which ended last.
+    Index("ix_jobs_session_finished", "session", "finished_at", **_of_rows("session IS NOT NULL")),
+)
+
+#: Jobs that belong together: a batch of them, or a session, whose batches go before those of others.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    #: ``session`` or ``batch``.
+    Column("mode", String(16), nullable=False),
+    Column("backend", _NAME, nullable=False),
+    #: Seconds from ``started_at`` to ``ends_at``; NULL: it never ends by itself.
+    Column("max_time_s", Float),
+    #: Seconds without a job after which it waits in the queue again like others.
+    Column("idle_s", Float, nullable=False),
+    Column("created_at", Float, nullable=False),
+    #: When the first of its batches was claimed.
+    Column("started_at", Float),
+    Column("ends_at", Float),
+    #: Sessions only: since when its batches go first; NULL until its next one is claimed in the order of all.
+    Column("active_since", Float),
+    #: When it was closed: it takes no more jobs.
+    Column("closed_at", Float),
+    #: When the keeper found that nothing is left to do for it.
+    Column("ended_at", Float),
+    Index("ix_sessions_created_at", "created_at", "id"),
+    Index("ix_sessions_active", "backend", "active_since", "id", **_of_rows("active_since IS NOT NULL")),
+    Index("ix_sessions_open", "ends_at", **_of_rows("ended_at IS NULL")),
 )
 
 #: Words by which people find jobs again.
@@ -106,9 +146,8 @@ pubs = Table(
     Column("ready_at", Float),
     #: When the result was stored.
     Column("collected_at", Float),
-    Index("ix_pubs_ready", "ready_at", sqlite_where=text("collected_at IS NULL AND missing = 0"),
-          postgresql_where=text("collected_at IS NULL AND missing = 0")),
-)  # fmt: skip
+    Index("ix_pubs_ready", "ready_at", **_of_rows("collected_at IS NULL AND missing = 0")),
+)
 
 #: Slices that together are one ``backend.run``.
 batches = Table(
@@ -119,6 +158,8 @@ batches = Table(
     Column("job_id", _ID, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
     Column("position", Integer, nullable=False),
     Column("backend", _NAME, nullable=False),
+    #: That of its job.
+    Column("session", _ID),
     Column("state", String(16), nullable=False),
     Column("shots", BigInteger, nullable=False),
     Column("seed", BigInteger),
@@ -144,9 +185,10 @@ batches = Table(
     Column("finished_at", Float),
     Index("ix_batches_job", "job_id", "position"),
     Index("ix_batches_open", "backend", "state", "due_at", "job_id", "position",
-          sqlite_where=text("finished_at IS NULL"), postgresql_where=text("finished_at IS NULL")),
-    Index("ix_batches_leased", "lease_until",
-          sqlite_where=text("lease_until IS NOT NULL"), postgresql_where=text("lease_until IS NOT NULL")),
+          **_of_rows("finished_at IS NULL")),
+    Index("ix_batches_session", "session", "state", "due_at", "job_id", "position", "id",
+          **_of_rows("session IS NOT NULL AND finished_at IS NULL")),
+    Index("ix_batches_leased", "lease_until", **_of_rows("lease_until IS NOT NULL")),
 )  # fmt: skip
 
 #: One attempt at a batch; the row is committed before ``backend.run`` is called.

@@ -18,7 +18,7 @@ from pubworks import queue
 from pubworks.backends.spec import BackendSpec
 from pubworks.errors import BrokerUnreachable, StoreError
 from pubworks.settings import Settings
-from pubworks.store import batches, fleet, limits
+from pubworks.store import batches, ending, fleet, limits
 from pubworks.store.store import Store
 from pubworks.telemetry import log
 from pubworks.worker.merging import merge_left_over
@@ -104,6 +104,8 @@ class Keeper:
             self._free_leases()
         if chores.unmerged or chores.unsettled:
             merge_left_over(self._store, _MERGE_GRACE_S)
+        if chores.sessions_over:
+            ending.end_sessions(self._store)
         self._spool.replay(self._store)
         self._ring(chores.due)
 

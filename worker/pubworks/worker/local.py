@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pubworks.backends import registry
 from pubworks.settings import Settings
-from pubworks.store import limits
+from pubworks.store import ending, limits
 from pubworks.store.store import Store
 from pubworks.worker.merging import merge_left_over
 from pubworks.worker.station import Station
@@ -64,4 +64,5 @@ class LocalWorker:
 
     def _keep(self) -> Sequence[str]:
         merge_left_over(self._store, _FORGOTTEN_S)
+        ending.end_sessions(self._store)
         return self._served

@@ -16,6 +16,7 @@ from pubworks.store.store import Store
 from pubworks.store.tables import batches as batch_table
 from pubworks.store.tables import events, limits, provider_jobs, pubs
 from pubworks.store.tables import jobs as job_table
+from pubworks.store.tables import sessions as session_table
 
 T = TypeVar("T")
 
@@ -28,12 +29,14 @@ _TIMES = {
     limits: ("submit_at", "request_at", "snoozed_until", "probe_at"),
     pubs: ("ready_at", "collected_at"),
     job_table: ("created_at", "started_at", "finished_at"),
+    session_table: ("created_at", "started_at", "ends_at", "active_since", "closed_at", "ended_at"),
 }
 
 
 def draft(
-    job_id: str, *batch_slices: list[Slice], pubs: int | None = None, backend: str = "aer", shots: int = 10
-) -> JobDraft:
+    job_id: str, *batch_slices: list[Slice], pubs: int | None = None, backend: str = "aer", shots: int = 10,
+    session: str | None = None,
+) -> JobDraft:  # fmt: skip
     """Return a job of batches with so many shots each, given by their slices; PUBs as large as the slices make them.
 
     >>> draft("j", [Slice(0, 0, 2, 0)], [Slice(0, 0, 2, 10)]).pubs[0].shots
@@ -51,7 +54,8 @@ def draft(
         for pub in range(count)
     ]
     drafts = tuple(BatchDraft(shots, 7, tuple(slices)) for slices in batch_slices)
-    return JobDraft(job_id, None, "sampler", backend, {}, {"h1": b"qpy"}, tuple(made), drafts, {"method": "x"})
+    options = {"method": "x"}
+    return JobDraft(job_id, None, "sampler", backend, {}, {"h1": b"qpy"}, tuple(made), drafts, options, session=session)
 
 
 def one_each(count: int) -> list[list[Slice]]:

@@ -1,4 +1,4 @@
-"""What a lab allows and decides for a backend: how much of it the fleet may use, and what is done when a run fails."""
+"""What a lab decides for a backend: how much of it the fleet may use, what it costs, what is done when a run fails."""
 
 from __future__ import annotations
 
@@ -69,6 +69,26 @@ class Quota(BaseModel):
     requests: _RateText = None
     #: Most provider jobs at once.
     in_flight: int | None = Field(default=None, gt=0)
+
+
+class Price(BaseModel):
+    """What a run costs; the parts add up.
+
+    >>> Price(per_circuit=0.3, per_shot=0.00035).currency
+    'USD'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: For each call of ``backend.run``.
+    per_run: float = Field(default=0.0, ge=0)
+    #: For each circuit of a run.
+    per_circuit: float = Field(default=0.0, ge=0)
+    #: For each shot of each circuit.
+    per_shot: float = Field(default=0.0, ge=0)
+    #: For each second at the provider, its queue included: where the device alone is paid for, this is too much.
+    per_second: float = Field(default=0.0, ge=0)
+    currency: str = Field(default="USD", min_length=1, max_length=20)
 
 
 class Policy(BaseModel):

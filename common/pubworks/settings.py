@@ -13,6 +13,7 @@ A worked example::
     max_shots = 10000
     limits = { submit = "5/min", in_flight = 3 }     # over the whole fleet
     policy = { max_attempts = 4, poll_longest_s = 60 }
+    price = { per_circuit = 0.3, per_shot = 0.01, currency = "USD" }
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ import os
 import tomllib
 import uuid
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pubworks.errors import ConfigError
-from pubworks.policy import Policy, Quota
+from pubworks.policy import Policy, Price, Quota
 
 CONFIG_NAME = "pubworks.toml"
 
@@ -58,6 +59,8 @@ class BackendEntry(BaseModel):
     policy: Policy = Policy()
     #: ``module:class`` of its adapter; without, that of the provider's package, or the generic one.
     adapter: str | None = Field(None, pattern=r"^[\w.]+:[\w.]+$")
+    #: What its runs cost; or ``module:callable`` that says it of a run.
+    price: Price | Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")] | None = None
 
 
 class Settings(BaseSettings):
@@ -218,6 +221,8 @@ def _table(place: str) -> type[BaseModel]:
             return Quota
         case ["backends", _, "policy", *_]:
             return Policy
+        case ["backends", _, "price", *_]:
+            return Price
         case ["backends", *_]:
             return BackendEntry
     return Settings

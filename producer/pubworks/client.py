@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from celery import Celery
     from qiskit.providers import BackendV2
 
-    from pubworks.primitives.draft import Target
+    from pubworks.planning.prices import Prices
+    from pubworks.planning.quote import Plan
+    from pubworks.planning.target import Target
     from pubworks.settings import Settings
     from pubworks.store.records import BackendFacts, JobDraft, JobRecord
     from pubworks.store.store import Store
@@ -87,6 +89,12 @@ class Client:
         store = Store.open(self.settings.database_url)
         _open.setdefault(place_of(store.url), self)
         return store
+
+    @cached_property
+    def _prices(self) -> Prices:
+        from pubworks.planning.prices import Prices
+
+        return Prices(self.settings)
 
     @cached_property
     def app(self) -> Celery:
@@ -182,7 +190,7 @@ class Client:
         """
         from pubworks.backends import live, registry
         from pubworks.backends.adapter import adapt
-        from pubworks.primitives.draft import Target
+        from pubworks.planning.target import Target
 
         if live.is_live(name):
             if name not in self._live_targets:
@@ -191,7 +199,24 @@ class Client:
             return self._live_targets[name]
         spec = registry.find(self.settings, name)
         facts = self._facts(name, spec.digest)
-        return Target(name, facts.num_qubits, facts.max_circuits, spec.limits.with_learned(facts.learned))
+        return Target(name, facts.num_qubits, facts.max_circuits, spec.limits, facts.learned or {})
+
+    def quote(self, draft: JobDraft) -> Plan:
+        """Return what a job would take and cost; nothing is stored.
+
+        Raises:
+            ConfigError: The backend's price model fails.
+        """
+        from pubworks.backends import live, registry
+        from pubworks.planning.quote import quote
+        from pubworks.store.pace import ahead, pace
+
+        name = draft.backend
+        quota = None if live.is_live(name) else registry.find(self.settings, name).quota
+        with self.store.read() as connection:
+            known, before = pace(connection, name, quota), ahead(connection, name)
+        price = self._prices.of(name, build=True)
+        return quote(draft, self.target(name), pace=known, ahead=before, price=price)
 
     def submit(self, draft: JobDraft) -> Job:
         """Store a job, whole or not at all, and ring for it; or return the job that has its idempotency key.

@@ -67,13 +67,13 @@ def test_every_direct_dependency_is_explained() -> None:
 
 def test_reference_names_every_setting_command_and_state() -> None:
     from pubworks.cli.main import app
-    from pubworks.policy import Policy, Quota
+    from pubworks.policy import Policy, Price, Quota
     from pubworks.settings import BackendEntry, Settings
     from pubworks.states import BatchState, JobState
 
     page = (ROOT / "docs" / "reference.md").read_text()
     commands = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
     commands += [group.name or "" for group in app.registered_groups]
-    settings = [name for model in (Settings, BackendEntry, Quota, Policy) for name in model.model_fields]
+    settings = [name for model in (Settings, BackendEntry, Quota, Price, Policy) for name in model.model_fields]
     names = [*settings, *commands, *JobState, *BatchState]
     assert [name for name in names if f"`{name}`" not in page] == []

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pubworks.backends.basis_change import BasisChanges
     from pubworks.backends.causes import Rule
+    from pubworks.backends.price import PriceModel
 
 ENTRY_POINTS = "pubworks.adapters"
 
@@ -78,6 +79,11 @@ class Adapter:
     def max_circuits(self) -> int | None:
         """Most circuits that the backend takes in one run, None where it does not say."""
         return getattr(self.backend, "max_circuits", None) or None
+
+    @property
+    def price(self) -> PriceModel | None:
+        """What a run costs, where the provider tells it; None: nobody knows. The price of the settings comes first."""
+        return None
 
     @cached_property
     def basis_changes(self) -> BasisChanges:

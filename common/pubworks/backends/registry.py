@@ -44,5 +44,13 @@ def find(settings: Settings, name: str) -> BackendSpec:
 def _from_entry(name: str, entry: BackendEntry) -> BackendSpec:
     limits = Limits(entry.max_circuits, entry.max_shots, entry.max_payload_bytes)
     return BackendSpec(
-        name, entry.factory, entry.arguments, entry.secrets, limits, entry.limits, entry.policy, entry.adapter
+        name,
+        entry.factory,
+        entry.arguments,
+        entry.secrets,
+        limits,
+        entry.limits,
+        entry.policy,
+        entry.adapter,
+        entry.price,
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pubworks.errors import ConfigError
-from pubworks.policy import Policy, Quota
+from pubworks.policy import Policy, Price, Quota
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class BackendSpec:
     policy: Policy = field(default_factory=Policy)
     #: ``module:class`` of the adapter; None: that of the provider's package, or the generic one.
     adapter: str | None = None
+    #: What its runs cost, or the ``module:callable`` that says it; None: what its adapter says.
+    price: Price | str | None = None
 
     @property
     def digest(self) -> str:

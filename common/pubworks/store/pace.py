@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, Row, desc, select
+from sqlalchemy import Connection, Row, desc, func, select
 
 from pubworks.policy import Quota
-from pubworks.states import RunState
+from pubworks.states import BatchState, RunState
 from pubworks.store.tables import batches, jobs, limits, provider_jobs
 
 #: The newest jobs, and runs of them, that are looked at.
@@ -63,6 +63,12 @@ def pace(connection: Connection, backend: str, quota: Quota | None = None) -> Pa
     if all(row.accepted_at is None for row in runs):
         caps.append(_overlap(spans))
     return Pace(run_s, len(runs), min(caps, default=math.inf), *_rate(row, quota or Quota()))
+
+
+def ahead(connection: Connection, backend: str) -> int:
+    """Return how many runs wait for a backend."""
+    waiting = (batches.c.finished_at.is_(None), batches.c.state == BatchState.PENDING)
+    return int(connection.execute(select(func.count()).where(batches.c.backend == backend, *waiting)).scalar_one())
 
 
 def _recent(backend: str) -> Any:

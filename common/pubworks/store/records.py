@@ -32,6 +32,8 @@ class BatchDraft:
     shots: int
     seed: int | None
     slices: tuple[Slice, ...]
+    #: Bytes of QPY of its circuits, as limits count them; not stored.
+    payload_bytes: int = 0
 
     @property
     def num_circuits(self) -> int:

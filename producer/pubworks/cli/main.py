@@ -20,6 +20,7 @@ from pubworks.cli import (
     fleet,
     held,
     jobs,
+    plan,
     render,
     result,
     submit,
@@ -72,6 +73,7 @@ def pubworks(
 
 
 app.command()(submit.submit)
+app.command()(plan.plan)
 app.command()(jobs.status)
 app.command()(watch.watch)
 app.command()(result.result)

@@ -25,24 +25,29 @@ _MOST_SHOTS = 10**12
 _LARGEST_SEED = 2**31 - 1
 
 
+Files = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE_OR_DIR", help="QPY (.qpy) or OpenQASM 3 (.qasm) files, or folders of them."),
+]
+Backend = Annotated[str, typer.Option("--backend", "-b", help="Name of the backend; see `pubworks backends`.")]
+Values = Annotated[
+    Path | None,
+    typer.Option(
+        help="Parameter values for the circuits that have parameters: a .npy or .json array of shape "
+        "(..., parameters), in Qiskit's order of circuit.parameters, or a JSON object {name: values}."
+    ),
+]
+Shots = Annotated[int, typer.Option(min=1, max=_MOST_SHOTS, help="Shots of each circuit.")]
+Seed = Annotated[int | None, typer.Option(min=0, max=_LARGEST_SEED, help="Seed, where the backend is a simulator.")]
+
+
 def submit(
-    files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE_OR_DIR", help="QPY (.qpy) or OpenQASM 3 (.qasm) files, or folders of them."),
-    ],
+    files: Files,
     *,
-    backend: Annotated[str, typer.Option("--backend", "-b", help="Name of the backend; see `pubworks backends`.")],
-    values: Annotated[
-        Path | None,
-        typer.Option(
-            help="Parameter values for the circuits that have parameters: a .npy or .json array of shape "
-            "(..., parameters), in Qiskit's order of circuit.parameters, or a JSON object {name: values}."
-        ),
-    ] = None,
-    shots: Annotated[int, typer.Option(min=1, max=_MOST_SHOTS, help="Shots of each circuit.")] = 1024,
-    seed: Annotated[
-        int | None, typer.Option(min=0, max=_LARGEST_SEED, help="Seed, where the backend is a simulator.")
-    ] = None,
+    backend: Backend,
+    values: Values = None,
+    shots: Shots = 1024,
+    seed: Seed = None,
     name: Annotated[str | None, typer.Option(help="A name for people; by default made from the files'.")] = None,
     tags: Annotated[list[str] | None, typer.Option("--tag", help="A word to find it by; may be repeated.")] = None,
     key: Annotated[
@@ -90,7 +95,7 @@ def _store(
     from pubworks.client import Client, Sampler
 
     inputs = read_inputs(files)
-    with _explained(inputs), Client(session.settings, works=False) as client:
+    with explained(inputs), Client(session.settings, works=False) as client:
         job = Sampler(backend, options=options, client=client).run(bind(inputs, values), **labels)
         return str(job.job_id())
 
@@ -110,7 +115,7 @@ def _name(files: Sequence[Path]) -> str:
 
 
 @contextmanager
-def _explained(inputs: Sequence[Input]) -> Iterator[None]:
+def explained(inputs: Sequence[Input]) -> Iterator[None]:
     """Turn what Qiskit raises and warns of into words about the files."""
     from qiskit.exceptions import QiskitError
 

@@ -68,13 +68,14 @@ def plan(
         SubmissionError: A circuit alone breaks a limit, or the plan has more than ``MAX_BATCHES`` batches.
     """
     _check_payload(pubs, limits)
-    cap = min((n for n in (limits.max_circuits, backend_max_circuits) if n), default=DEFAULT_MAX_CIRCUITS)
+    cap = most_circuits(limits, backend_max_circuits)
     drafts: list[BatchDraft] = []
     for (shots, part), pieces in _group(pubs, limits.max_shots).items():
         start = 0
         for slices in _cut(pieces, cap, limits.max_payload_bytes):
             starts_as_qiskit = part == 0 and _is_start(start, backend_max_circuits)
-            draft = BatchDraft(shots, seed if starts_as_qiskit else _derive(seed, len(drafts)), slices)
+            size = sum(piece.num_circuits * pubs[piece.pub].circuit_bytes for piece in slices)
+            draft = BatchDraft(shots, seed if starts_as_qiskit else _derive(seed, len(drafts)), slices, size)
             drafts.append(draft)
             start += draft.num_circuits
             if len(drafts) > MAX_BATCHES:
@@ -83,6 +84,11 @@ def plan(
                     "or submit it as several jobs."
                 )
     return tuple(drafts)
+
+
+def most_circuits(limits: Limits, backend_max_circuits: int | None) -> int:
+    """Return the most circuits of one run."""
+    return min((n for n in (limits.max_circuits, backend_max_circuits) if n), default=DEFAULT_MAX_CIRCUITS)
 
 
 def _check_payload(pubs: Sequence[PubSize], limits: Limits) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,22 +15,12 @@ from qiskit.primitives import DataBin
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-from pubworks.backends.spec import Limits
 from pubworks.codec import circuits as circuit_codec
 from pubworks.codec.arrays import pack
 from pubworks.errors import SubmissionError
 from pubworks.planning.plan import PubSize, plan
+from pubworks.planning.target import Target
 from pubworks.store.records import JobDraft, PubDraft
-
-
-@dataclass(frozen=True)
-class Target:
-    """The backend that a job is for, as far as planning needs it."""
-
-    name: str
-    num_qubits: int | None = None
-    max_circuits: int | None = None
-    limits: Limits = field(default_factory=Limits)
 
 
 def draft_sampler_job(pubs: Sequence[SamplerPub], target: Target, options: dict[str, Any], *, job_id: str) -> JobDraft:
@@ -111,7 +100,7 @@ def _check_registers(position: int, circuit: QuantumCircuit) -> None:
             f"The {position}-th pub's circuit has no output classical registers and so the result "
             "will be empty. Did you mean to add measurement instructions?",
             UserWarning,
-            stacklevel=6,
+            stacklevel=5,
         )
     # Refuses the names that results cannot have, ``shape`` among them.
     DataBin(shape=(), **dict.fromkeys(register.name for register in circuit.cregs))

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
     from pubworks.client import Client
+    from pubworks.planning.quote import Plan
     from pubworks.primitives.job import Job
+    from pubworks.store.records import JobDraft
 
 
 @dataclass
@@ -86,10 +88,28 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]
             ValueError: As Qiskit's own Estimator, for wrong values; as ``SubmissionError`` for what the backend cannot
                 run, and where the idempotency key is that of another job.
         """
-        from pubworks.primitives.estimator_draft import draft_estimator_job
         from pubworks.primitives.labels import Labels
 
         labels = Labels.check(name, tags, idempotency_key)
+        return self._client.submit(labels.on(*self._draft(pubs, precision)))
+
+    def plan(self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None) -> Plan:
+        """Return what ``run`` would submit, and what that would take and cost; nothing is stored.
+
+        Args:
+            pubs: As for ``run``.
+            precision: As for ``run``.
+
+        Raises:
+            TypeError: As ``run``.
+            ValueError: As ``run``.
+            ConfigError: The backend's price model fails.
+        """
+        return self._client.quote(self._draft(pubs, precision)[0])
+
+    def _draft(self, pubs: Iterable[EstimatorPubLike], precision: float | None) -> tuple[JobDraft, list[EstimatorPub]]:
+        from pubworks.primitives.estimator_draft import draft_estimator_job
+
         options = self._options
         wanted = options.default_precision if precision is None else precision
         coerced = [EstimatorPub.coerce(pub, wanted) for pub in pubs]
@@ -100,5 +120,4 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]
             "run_options": options.run_options,
         }
         target = self._client.target(self._target_name)
-        draft = draft_estimator_job(coerced, target, stored, job_id=self._client.new_id())
-        return self._client.submit(labels.on(draft, coerced))
+        return draft_estimator_job(coerced, target, stored, job_id=self._client.new_id()), coerced

@@ -15,7 +15,8 @@ from pubworks.errors import SubmissionError
 from pubworks.estimation.measurement import Measurement
 from pubworks.planning.measurement import plan_measurement
 from pubworks.planning.plan import PubSize, plan
-from pubworks.primitives.draft import Target, check_options, check_width, encode_once, parameter_values, readout
+from pubworks.planning.target import Target
+from pubworks.primitives.draft import check_options, check_width, encode_once, parameter_values, readout
 from pubworks.store.records import JobDraft, PubDraft
 
 #: QPY bytes of one measured qubit: a change of basis of up to five gates, the measurement and its classical bit.

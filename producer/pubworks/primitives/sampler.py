@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
     from pubworks.client import Client
+    from pubworks.planning.quote import Plan
     from pubworks.primitives.job import Job
+    from pubworks.store.records import JobDraft
 
 
 @dataclass
@@ -82,15 +84,32 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc]
             ValueError: As Qiskit's own Sampler, for wrong values; as ``SubmissionError`` for what the backend cannot
                 run, and where the idempotency key is that of another job.
         """
-        from pubworks.primitives.draft import draft_sampler_job
         from pubworks.primitives.labels import Labels
 
         labels = Labels.check(name, tags, idempotency_key)
+        return self._client.submit(labels.on(*self._draft(pubs, shots)))
+
+    def plan(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None) -> Plan:
+        """Return what ``run`` would submit, and what that would take and cost; nothing is stored.
+
+        Args:
+            pubs: As for ``run``.
+            shots: As for ``run``.
+
+        Raises:
+            TypeError: As ``run``.
+            ValueError: As ``run``.
+            ConfigError: The backend's price model fails.
+        """
+        return self._client.quote(self._draft(pubs, shots)[0])
+
+    def _draft(self, pubs: Iterable[SamplerPubLike], shots: int | None) -> tuple[JobDraft, list[SamplerPub]]:
+        from pubworks.primitives.draft import draft_sampler_job
+
         options = self._options
         wanted = options.default_shots if shots is None else shots
         coerced = [SamplerPub.coerce(pub, wanted) for pub in pubs]
         seed = None if options.seed_simulator is None else index(options.seed_simulator)
         stored = {"seed_simulator": seed, "run_options": options.run_options}
         target = self._client.target(self._target_name)
-        draft = draft_sampler_job(coerced, target, stored, job_id=self._client.new_id())
-        return self._client.submit(labels.on(draft, coerced))
+        return draft_sampler_job(coerced, target, stored, job_id=self._client.new_id()), coerced

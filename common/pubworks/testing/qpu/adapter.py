@@ -8,6 +8,8 @@ from typing import Any
 from qiskit.providers import JobStatus
 
 from pubworks.backends.adapter import Adapter
+from pubworks.backends.price import PriceModel, linear
+from pubworks.policy import Price
 from pubworks.testing.qpu.client import QpuError
 from pubworks.testing.qpu.provider import QpuBackend
 
@@ -32,6 +34,11 @@ class QpuAdapter(Adapter):
     def status_batch(self) -> int:  # type: ignore[override]
         """Ids in one question for states, as the service says."""
         return int(self._can["max_ids"]) if self._can["batched_status"] else 1
+
+    @property
+    def price(self) -> PriceModel:
+        """What the service asked for each shot when the backend was made."""
+        return linear(Price(per_shot=self._can["price_per_shot"]))
 
     def tag_options(self, tag: str) -> dict[str, Any]:
         """Return the option that carries a tag."""

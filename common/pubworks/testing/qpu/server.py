@@ -97,10 +97,10 @@ def _refused(refusal: Refusal, style: str) -> web.Response:
 async def _backend(request: web.Request) -> web.Response:
     settings = request.app[QPU].settings
     limits = {name: settings.advertised(name) for name in ("max_circuits", "max_shots", "max_payload_bytes")}
-    can = {
-        name: getattr(settings, name) for name in ("find_by_id", "find_by_tag", "batched_status", "cancel", "max_ids")
-    }
-    return web.json_response({"name": settings.name, "num_qubits": settings.num_qubits, **limits, **can})
+    names = (
+        "name", "num_qubits", "price_per_shot", "find_by_id", "find_by_tag", "batched_status", "cancel", "max_ids",
+    )  # fmt: skip
+    return web.json_response({**{name: getattr(settings, name) for name in names}, **limits})
 
 
 @_face.post("/jobs", name="submit")

@@ -1,0 +1,116 @@
+"""What runs cost: a price model says it of one run.
+
+A model is any callable of a :class:`PricedRun` that returns a :class:`Cost`, or None where it cannot be known. It comes
+from the settings (``price`` of a backend), else from the backend's adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pubworks.backends.spec import BackendSpec, load
+from pubworks.errors import ConfigError
+from pubworks.policy import Price
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An amount of money.
+
+    >>> print(Cost(12.5, "USD"), Cost(0.00123456, "USD"))
+    12.50 USD 0.001235 USD
+    """
+
+    amount: float
+    currency: str
+
+    def __str__(self) -> str:
+        digits = f"{self.amount:,.2f}" if self.amount == 0 or self.amount >= 1 else f"{self.amount:.4g}"
+        return f"{digits} {self.currency}"
+
+
+@dataclass(frozen=True)
+class PricedRun:
+    """One ``backend.run``, as far as its price depends on it."""
+
+    circuits: int
+    #: Of each circuit.
+    shots: int
+    #: At the provider, its queue included; None where it is not known.
+    seconds: float | None
+
+
+PriceModel: TypeAlias = Callable[[PricedRun], Cost | None]
+
+
+def linear(price: Price) -> PriceModel:
+    """Return the model of a price list.
+
+    >>> print(linear(Price(per_circuit=0.3, per_shot=0.01))(PricedRun(circuits=2, shots=100, seconds=None)))
+    2.60 USD
+    """
+
+    def cost(run: PricedRun) -> Cost | None:
+        if price.per_second and run.seconds is None:
+            return None
+        of_circuit = price.per_circuit + price.per_shot * run.shots
+        of_time = price.per_second * (run.seconds or 0.0)
+        return Cost(price.per_run + of_circuit * run.circuits + of_time, price.currency)
+
+    return cost
+
+
+def configured(spec: BackendSpec) -> PriceModel | None:
+    """Return the price model of a backend's settings; None: they have none.
+
+    Raises:
+        ConfigError: It cannot be loaded.
+    """
+    if isinstance(spec.price, str):
+        return _checked(load(spec.price, f"Price of backend {spec.name!r}"), spec)
+    return None if spec.price is None else linear(spec.price)
+
+
+def _checked(model: Any, spec: BackendSpec) -> PriceModel:
+    def cost(run: PricedRun) -> Cost | None:
+        try:
+            found = model(run)
+        except Exception as error:
+            raise ConfigError(
+                f"Price of backend {spec.name!r}: {spec.price} failed for {run} with {type(error).__name__}: {error}. "
+                f"Mend it, or leave price out of [backends.{spec.name}]."
+            ) from error
+        if found is None or isinstance(found, Cost):
+            return found
+        raise ConfigError(
+            f"Price of backend {spec.name!r}: {spec.price} returned {found!r}. "
+            "Return Cost(amount, currency) of pubworks.backends.price, or None."
+        )
+
+    return cost
+
+
+def total(model: PriceModel | None, runs: Iterable[tuple[PricedRun, int]]) -> Cost | None:
+    """Return what runs cost together; None where that cannot be known.
+
+    Args:
+        model: The price model.
+        runs: Each kind of run, and how many of it.
+
+    Raises:
+        ConfigError: The model gives different currencies.
+    """
+    if model is None:
+        return None
+    amount, currencies = 0.0, set()
+    for run, count in runs:
+        cost = model(run)
+        if cost is None:
+            return None
+        amount += count * cost.amount
+        currencies.add(cost.currency)
+    if len(currencies) > 1:
+        raise ConfigError(f"The price model gives different currencies: {', '.join(sorted(currencies))}. Give one.")
+    return Cost(amount, currencies.pop()) if currencies else None

@@ -233,7 +233,7 @@ class Client:
             return self.job(stored)
         log("job.submitted", job=draft.id, batches=len(draft.batches))
         self._announce(draft)
-        return Job(draft.id, self.store, wake=self._start_working)
+        return Job(draft.id, self.store, wake=self._start_working, price_of=self._prices.of)
 
     @staticmethod
     def new_id() -> str:
@@ -294,7 +294,7 @@ class Client:
             log("keeper.error", error=error)
 
     def _handle(self, record: JobRecord) -> Job:
-        return Job(record.id, self.store, record=record, wake=self._start_working)
+        return Job(record.id, self.store, record=record, wake=self._start_working, price_of=self._prices.of)
 
     def _go_on(self, job: Job) -> None:
         """In embedded mode, whoever holds the handle of an unfinished job also works on it."""

@@ -41,6 +41,8 @@ def test_the_plan_costs_what_the_provider_asks_for(qpu, circuit):
         assert len(ledger["jobs"]) == len(plan.batches) == len(job.provider_jobs())
         assert plan.cost.currency == "USD"
         assert plan.cost.amount == pytest.approx(ledger["cost"]) == pytest.approx(407 * PRICE)
+        assert job.usage()["cost"]["amount"] == pytest.approx(ledger["cost"])
+        assert job.usage()["backends"]["sim"]["cost"]["is_estimate"]
         after = sampler.plan(pubs)
         assert after.seconds >= 0.2
         assert after.known_from == len(plan.batches)

@@ -6,7 +6,7 @@ from the settings (``price`` of a backend), else from the backend's adapter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -104,13 +104,21 @@ def total(model: PriceModel | None, runs: Iterable[tuple[PricedRun, int]]) -> Co
     """
     if model is None:
         return None
-    amount, currencies = 0.0, set()
+    costs = []
     for run, count in runs:
         cost = model(run)
         if cost is None:
             return None
-        amount += count * cost.amount
-        currencies.add(cost.currency)
-    if len(currencies) > 1:
-        raise ConfigError(f"The price model gives different currencies: {', '.join(sorted(currencies))}. Give one.")
-    return Cost(amount, currencies.pop()) if currencies else None
+        costs.append(Cost(count * cost.amount, cost.currency))
+    found = sum_of(costs)
+    if costs and found is None:
+        names = ", ".join(sorted({cost.currency for cost in costs}))
+        raise ConfigError(f"The price model gives different currencies: {names}. Give one.")
+    return found
+
+
+def sum_of(costs: Sequence[Cost]) -> Cost | None:
+    """Return costs as one; None where there are none, or in different currencies."""
+    if len({cost.currency for cost in costs}) != 1:
+        return None
+    return Cost(sum(cost.amount for cost in costs), costs[0].currency)

@@ -5,40 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Row, cast, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from pubworks.states import RunState
 from pubworks.store.tables import batches, events, provider_jobs
 
 
 class Used(NamedTuple):
-    """What runs used of a backend."""
+    """What runs of one size used of a backend."""
 
     backend: str
-    provider_jobs: int
+    #: Circuits of each run, and shots of each circuit.
     circuits: int
     shots: int
+    runs: int
+    #: Of all of them.
     seconds: float
 
 
 def usage(connection: Connection, job_id: str) -> list[Used]:
-    """Return what the runs that gave results used, by backend.
+    """Return what the runs that gave results used, by backend and size.
 
     Seconds go from the moment when the provider took a run to the one when its result was stored.
     """
     began = func.coalesce(provider_jobs.c.accepted_at, provider_jobs.c.claimed_at)
+    kind = (batches.c.backend, batches.c.num_circuits, batches.c.shots)
     query = (
-        select(
-            batches.c.backend,
-            func.count(),
-            cast(func.sum(batches.c.num_circuits), BigInteger),
-            cast(func.sum(batches.c.num_circuits * batches.c.shots), BigInteger),
-            func.sum(provider_jobs.c.finished_at - began),
-        )
+        select(*kind, func.count(), func.sum(provider_jobs.c.finished_at - began))
         .join(batches, batches.c.id == provider_jobs.c.batch_id)
         .where(batches.c.job_id == job_id, provider_jobs.c.state == RunState.DONE)
-        .group_by(batches.c.backend)
-        .order_by(batches.c.backend)
+        .group_by(*kind)
+        .order_by(*kind)
     )
     return [Used(*row) for row in connection.execute(query)]
 

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import groupby
+from typing import Any, TypeAlias
 
+from pubworks.backends.price import Cost, PricedRun, PriceModel, sum_of, total
 from pubworks.store import account, jobs
 from pubworks.store.store import Store
 
+#: Gives the price model of a backend, by its name; None: nobody says what it costs.
+PriceOf: TypeAlias = Callable[[str], PriceModel | None]
 
-def usage(store: Store, job_id: str) -> dict[str, Any]:
-    """Return what the runs that gave results used: in all, and by backend."""
+
+def usage(store: Store, job_id: str, price_of: PriceOf) -> dict[str, Any]:
+    """Return what the runs that gave results used, and about what they cost: in all, and by backend."""
     with store.read() as connection:
         rows = account.usage(connection, job_id)
-    names = ("provider_jobs", "circuits", "shots", "seconds")
-    by_backend = {used.backend: {name: getattr(used, name) for name in names} for used in rows}
-    total = {name: sum(used[name] for used in by_backend.values()) for name in names}
-    return {**total, "backends": by_backend}
+    by_backend = {name: list(used) for name, used in groupby(rows, lambda row: row.backend)}
+    costs = {name: _cost(used, price_of(name)) for name, used in by_backend.items()}
+    known = [cost for cost in costs.values() if cost is not None]
+    of_all = sum_of(known) if len(known) == len(costs) else None
+    return {
+        **_used(rows, of_all),
+        "backends": {name: _used(used, costs[name]) for name, used in by_backend.items()},
+    }
+
+
+def _used(rows: Sequence[account.Used], cost: Cost | None) -> dict[str, Any]:
+    used = {
+        "provider_jobs": sum(row.runs for row in rows),
+        "circuits": sum(row.runs * row.circuits for row in rows),
+        "shots": sum(row.runs * row.circuits * row.shots for row in rows),
+        "seconds": sum(row.seconds for row in rows),
+    }
+    return used if cost is None else {**used, "cost": {**vars(cost), "is_estimate": True}}
+
+
+def _cost(rows: Sequence[account.Used], model: PriceModel | None) -> Cost | None:
+    return total(model, ((PricedRun(row.circuits, row.shots, row.seconds / row.runs), row.runs) for row in rows))
 
 
 def metrics(store: Store, job_id: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qiskit.primitives.containers.observables_array import ObservablesArrayLike
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+    from pubworks.primitives.account import PriceOf
     from pubworks.primitives.timeline import Event
     from pubworks.store.records import JobRecord, Progress
     from pubworks.store.store import Store
@@ -38,15 +39,18 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         store: The database that holds it.
         record: Its row, if it was read already; only what never changes is taken from it.
         wake: Called when somebody begins to wait for the job: whoever waits in the embedded mode also works.
+        price_of: Gives the price model of a backend.
     """
 
     def __init__(
-        self, job_id: str, store: Store, *, record: JobRecord | None = None, wake: Callable[[], object] | None = None
-    ) -> None:
+        self, job_id: str, store: Store, *, record: JobRecord | None = None,
+        wake: Callable[[], object] | None = None, price_of: PriceOf = lambda _: None,
+    ) -> None:  # fmt: skip
         super().__init__(job_id)
         self._store = store
         self._known = record
         self._wake = wake
+        self._price_of = price_of
 
     def __eq__(self, other: object) -> bool:
         return self._job_id == other._job_id if isinstance(other, Job) else NotImplemented
@@ -145,11 +149,15 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         """Return what the runs that gave results used: ``provider_jobs``, ``circuits``, ``shots`` and ``seconds``.
 
         ``backends`` holds the same by backend. Shots are counted over all circuits. Seconds go from the moment when the
-        provider took a run to the one when its result was stored, its queue included.
+        provider took a run to the one when its result was stored, its queue included. Where a price is known there is
+        ``cost``, with ``amount`` and ``currency``: an estimate, of the runs that gave results.
+
+        Raises:
+            ConfigError: A price model fails.
         """
         from pubworks.primitives.account import usage
 
-        return usage(self._store, self._job_id)
+        return usage(self._store, self._job_id, self._price_of)
 
     def metrics(self) -> dict[str, Any]:
         """Return ``queue_s``, ``run_s`` and ``collect_s``, and the ``timestamps`` created, running and finished.

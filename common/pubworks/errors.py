@@ -15,6 +15,7 @@
     │   ├── JobFailed
     │   ├── JobCancelled
     │   ├── JobTimeout
+    │   ├── NothingToRetry           it has not ended, or has all of its results
     │   └── NotMeasured              stored counts say nothing about an observable
     ├── StoreError                   the database
     │   ├── StoreUnreachable
@@ -87,6 +88,10 @@ class JobCancelled(JobError):
 
 class JobTimeout(JobError, TimeoutError):
     """The job was not done in the time given; it goes on."""
+
+
+class NothingToRetry(JobError):
+    """The job has not ended, or has all of its results."""
 
 
 class NotMeasured(JobError, ValueError):

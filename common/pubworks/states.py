@@ -14,11 +14,11 @@ class JobState(StrEnum):
     RUNNING = "RUNNING"
     #: Every PUB has its result. Final.
     DONE = "DONE"
-    #: Some PUBs have results, some failed. Final.
+    #: Some PUBs have results, some failed. Final, unless its owner retries it: QUEUED again.
     PARTIAL = "PARTIAL"
-    #: No PUB has a result. Final.
+    #: No PUB has a result. Final, unless its owner retries it: QUEUED again.
     FAILED = "FAILED"
-    #: Cancelled by its owner. Final.
+    #: Cancelled by its owner. Final, unless its owner retries it: QUEUED, or RUNNING if some of it still is.
     CANCELLED = "CANCELLED"
 
     @property
@@ -48,11 +48,11 @@ class BatchState(StrEnum):
     HELD = "HELD"
     #: Its chunks are stored. Final.
     DONE = "DONE"
-    #: It will not be run again by itself. Final.
+    #: It will not be run again by itself. Final, unless its job is retried: PENDING, or HELD if it is in doubt.
     FAILED = "FAILED"
     #: The provider refused it as a whole; its halves are batches of their own. Final.
     SPLIT = "SPLIT"
-    #: Its job was cancelled before it was run. Final.
+    #: Its job was cancelled before it was run. Final, unless its job is retried: as FAILED.
     CANCELLED = "CANCELLED"
 
     @property

@@ -232,8 +232,8 @@ class Client:
         if stored != draft.id:
             return self.job(stored)
         log("job.submitted", job=draft.id, batches=len(draft.batches))
-        self._announce(draft)
-        return Job(draft.id, self.store, wake=self._start_working, price_of=self._prices.of)
+        self._ring(draft.backend, len(draft.batches))
+        return Job(draft.id, self.store, **self._ties())
 
     @staticmethod
     def new_id() -> str:
@@ -277,24 +277,32 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _announce(self, draft: JobDraft) -> None:
+    def _ring(self, backend: str, times: int = 1) -> None:
+        """Tell the workers of a backend that there is something to do: where the broker is embedded, the one here."""
+        from pubworks.backends import live
         from pubworks.errors import BrokerUnreachable
         from pubworks.telemetry import log
 
         if self.settings.embedded and not self._works_here:
             return  # the broker reaches this process only
+        if live.is_live(backend) and backend not in live.names():
+            return  # an object of another process, which works on it
         try:
             if self._works_here:
-                self.start_embedded(draft.backend).ring(draft.backend, len(draft.batches))
+                self.start_embedded(backend).ring(backend, times)
                 return
             from pubworks.queue import ring
 
-            ring(self.app, draft.backend, len(draft.batches))
-        except BrokerUnreachable as error:  # the job is stored; the keeper of any worker rings for it
+            ring(self.app, backend, times)
+        except BrokerUnreachable as error:  # what is to be done is stored; the keeper of any worker rings for it
             log("keeper.error", error=error)
 
     def _handle(self, record: JobRecord) -> Job:
-        return Job(record.id, self.store, record=record, wake=self._start_working, price_of=self._prices.of)
+        return Job(record.id, self.store, record=record, **self._ties())
+
+    def _ties(self) -> dict[str, Any]:
+        """Return what a handle needs of its client."""
+        return {"wake": self._start_working, "ring": self._ring, "price_of": self._prices.of}
 
     def _go_on(self, job: Job) -> None:
         """In embedded mode, whoever holds the handle of an unfinished job also works on it."""

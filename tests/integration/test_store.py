@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import subprocess
@@ -13,11 +14,12 @@ from threading import Barrier
 
 import pytest
 
+from pubworks.errors import NothingToRetry
 from pubworks.states import JobState
 from pubworks.store import batches, doubts, jobs
 from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Run, Slice
 from pubworks.store.store import Store
-from pubworks.testing.store import check
+from pubworks.testing.store import Calls, check, one_each
 from pubworks.testing.store import draft as whole_draft
 
 _ids = itertools.count()
@@ -211,4 +213,27 @@ def test_what_is_given_back_while_its_job_is_cancelled_is_not_run(store, how, fi
     with store.read() as connection:
         assert jobs.get(connection, job).batches_left == 0
     assert claim(store) is None
+    check(store)
+
+
+def test_of_many_who_retry_at_once_one_does(store):
+    calls = Calls(store)
+    for number in range(10):
+        calls.submit(whole_draft(f"j{number}", *one_each(3)))
+        for _ in range(3):
+            calls.fail(calls.take())
+    together = Barrier(4)
+
+    def retry_all(_):
+        won = 0
+        for number in range(10):
+            together.wait(30)
+            with contextlib.suppress(NothingToRetry):
+                assert calls.retry(f"j{number}") == (3, 0)
+                won += 1
+        return won
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(retry_all, range(4))) == 10
+    assert calls.happened("retried") == 10
     check(store)

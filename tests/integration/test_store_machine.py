@@ -12,7 +12,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from pubworks.errors import BatchNotHeld
+from pubworks.errors import BatchNotHeld, NothingToRetry
 from pubworks.policy import Policy, Rate
 from pubworks.store import batches, doubts, fleet, limits
 from pubworks.store.records import Slice
@@ -126,6 +126,9 @@ class Crowd(Calls):
     def disturb(self) -> None:
         if self.submitted and self.chance.random() < 0.3:
             self.cancel(self.chance.choice(self.submitted))
+        if self.submitted and self.chance.random() < 0.3:
+            with contextlib.suppress(NothingToRetry):
+                self.retry(self.chance.choice(self.submitted))
         for row in self.do(doubts.held)[:1]:
             with contextlib.suppress(BatchNotHeld):
                 self.do(doubts.resolve, row.id, self.chance.choice(["adopt", "resubmit", "fail"]), "p")

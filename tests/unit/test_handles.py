@@ -117,7 +117,7 @@ def test_a_finished_job_tells_what_it_used_and_what_happened(client: Client) -> 
     events = job.timeline()
     assert [event.what for event in events[:1] + events[-1:]] == ["submitted", "finished"]
     assert sorted(events, key=lambda event: event.at) == events
-    assert {event.batch for event in events} >= {None, 0}
+    assert {event.batch for event in events} >= {None, "0"}
     assert str(events[-1]).endswith("ended as DONE")
     assert not [event.text for event in events if "{" in event.text]
 
@@ -138,7 +138,7 @@ def test_what_failed_is_explained_with_the_remedy(client: Client) -> None:
     with pytest.raises(JobFailed) as caught:
         job.result(60)
     assert str(caught.value) == job.error()
-    for part in ("1 PUBs failed", "PUB 0", "one qubit is too few", "result(partial=True)", "job.inputs"):
+    for part in ("1 PUBs failed", "PUB 0", "one qubit is too few", "result(partial=True)", "job.retry()"):
         assert part in str(caught.value)
 
 

@@ -231,7 +231,7 @@ def test_a_person_has_it_run_again(calls: Doubted) -> None:
 def test_a_person_gives_it_up(calls: Doubted) -> None:
     calls.held()
     calls.resolve("j1-0", "fail")
-    assert (calls.states(), calls.runs()) == (["FAILED"], [(1, "LOST", None)])
+    assert (calls.states(), calls.runs()) == (["FAILED"], [(1, "UNCERTAIN", None)])
     assert calls.batch().reason == "a person gave it up; reset; cannot be looked up"
     assert (calls.job().state, calls.happened("finished")) == (JobState.FAILED, 1)
     check(calls.store)

@@ -116,7 +116,7 @@ _INSERT_RUN = provider_jobs.insert().values(state=RunState.INTENT, claimed_at=no
 _START_JOB = (
     update(jobs)
     .where(jobs.c.id == bindparam("p_job"), jobs.c.state == JobState.QUEUED)
-    .values(state=JobState.RUNNING, started_at=now())
+    .values(state=JobState.RUNNING, started_at=func.coalesce(jobs.c.started_at, now()))
 )
 
 

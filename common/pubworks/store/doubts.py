@@ -235,8 +235,7 @@ def _give_up(connection: Connection, row: Row[Any]) -> bool:
         .where(batches.c.id == row.id, batches.c.state == BatchState.HELD)
         .values(state=BatchState.FAILED, reason=reason, due_at=None, finished_at=now())
     ).rowcount
-    if ended:
-        _note_run(connection, row.id, RunState.LOST)
+    if ended:  # what became of the run stays unknown: who retries the job is asked again
         record(connection, row.job_id, "failed", row.id, error=reason)
         splits.release_twin(connection, row.id)
         settle(connection, row.job_id, batches_ended=1)

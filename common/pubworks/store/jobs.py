@@ -291,16 +291,25 @@ def failed_pubs(connection: Connection, job_id: str) -> dict[int, str]:
     return reasons
 
 
+def parts_of_pub(connection: Connection, job_id: str, pub: int) -> list[tuple[BatchState, str | None]]:
+    """Return (state, reason) of the batches that cover a PUB, in order; halves stand for what was split."""
+    query = select(batches.c.state, batches.c.reason, batches.c.slices).where(
+        batches.c.job_id == job_id, batches.c.state != BatchState.SPLIT
+    ).order_by(batches.c.position, batches.c.id)  # fmt: skip
+    found = [row for row in connection.execute(query) if any(piece[0] == pub for piece in row.slices)]
+    return [(BatchState(row.state), row.reason) for row in found]
+
+
 def runs(connection: Connection, job_id: str) -> Sequence[Row[Any]]:
     """Return the provider jobs of a job, oldest first."""
     number = func.row_number().over(  # fences count every claim, also those that only fetch
         partition_by=provider_jobs.c.batch_id, order_by=provider_jobs.c.attempt
     )
     query = (
-        select(provider_jobs, batches.c.backend, number.label("number"))
+        select(provider_jobs, batches.c.backend, batches.c.num_circuits, batches.c.shots, number.label("number"))
         .join(batches, batches.c.id == provider_jobs.c.batch_id)
         .where(batches.c.job_id == job_id)
-        .order_by(batches.c.position, provider_jobs.c.attempt)
+        .order_by(batches.c.position, batches.c.id, provider_jobs.c.attempt)
     )
     return connection.execute(query).all()
 

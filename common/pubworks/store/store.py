@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from pubworks.states import JobState
 from pubworks.store import schema
 from pubworks.store.engine import EngineOfProcess, reachable
 from pubworks.store.statements import flush_events, forget_events
@@ -36,8 +37,8 @@ class Store:
         #: Notified when this process committed results or the end of a job; and how often that was.
         self.changed = threading.Condition()
         self.changes = 0
-        #: Final states that this process committed, the newest few.
-        self.ended: dict[str, str] = {}
+        #: Jobs that this process saw DONE, the newest few: nobody moves them on; in other states they may be retried.
+        self.done: dict[str, None] = {}
 
     @classmethod
     def open(cls, url: str) -> Store:
@@ -113,9 +114,9 @@ class Store:
     def _announce(self, news: dict[str, str | None]) -> None:
         with self.changed:
             self.changes += 1
-            self.ended.update({job_id: state for job_id, state in news.items() if state})
-            while len(self.ended) > _REMEMBERED:
-                del self.ended[next(iter(self.ended))]
+            self.done.update({job_id: None for job_id, state in news.items() if state == JobState.DONE})
+            while len(self.done) > _REMEMBERED:
+                del self.done[next(iter(self.done))]
             self.changed.notify_all()
 
     def check_schema(self) -> None:

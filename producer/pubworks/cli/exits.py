@@ -8,7 +8,7 @@ from pubworks.states import JobState
 OK = 0
 #: The job failed, in whole or in part, or was cancelled; or a check of ``doctor`` failed.
 FAILED = 1
-#: The command line, the configuration or the workload is wrong; nothing was stored.
+#: The command line, the configuration or the workload is wrong, or not for a job in this state; nothing was stored.
 USAGE = 2
 NOT_FOUND = 3
 TIMED_OUT = 4
@@ -20,6 +20,7 @@ INTERRUPTED = 130
 _BY_ERROR: tuple[tuple[type[errors.PubworksError], int], ...] = (
     (errors.ConfigError, USAGE),
     (errors.SubmissionError, USAGE),
+    (errors.NothingToRetry, USAGE),
     (errors.JobNotFound, NOT_FOUND),
     (errors.BatchNotHeld, NOT_FOUND),
     (errors.JobTimeout, TIMED_OUT),

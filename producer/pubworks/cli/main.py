@@ -23,7 +23,9 @@ from pubworks.cli import (
     plan,
     render,
     result,
+    retry,
     submit,
+    timeline,
     watch,
     worker,
 )
@@ -77,7 +79,9 @@ app.command()(plan.plan)
 app.command()(jobs.status)
 app.command()(watch.watch)
 app.command()(result.result)
+app.command()(timeline.timeline)
 app.command()(jobs.cancel)
+app.command()(retry.retry)
 app.command("list")(jobs.list_jobs)
 app.command()(held.held)
 app.command()(held.resolve)

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 def result(
     job_id: JobId,
+    *,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write everything to this .npz or .json file instead."),
     ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Show the results there are, also while the job goes on.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")] = False,
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Wait so long at most.")
@@ -35,7 +39,8 @@ def result(
 
     The table names the most frequent outcomes of each PUB and register, or the first expectation values of each PUB
     with their standard errors; --json and -o give everything.
-    A job that failed in part gives the results there are, with exit code 1.
+    A job that failed in part gives the results there are, with exit code 1. One that goes on gives none, or with
+    --partial those there are.
     """
     with opened() as session:
         whole_id = session.find(job_id)
@@ -43,7 +48,7 @@ def result(
             _check_name(output)
         if wait or timeout_s is not None:
             follow(session, whole_id, timeout_s=timeout_s)
-        outcome = _load(session, whole_id)
+        outcome = _load(session, whole_id, partial=partial)
     _deliver(outcome, output, as_json)
     _conclude(outcome)
 
@@ -54,12 +59,12 @@ def _check_name(output: Path) -> None:
     outcomes.check_name(output)
 
 
-def _load(session: Session, job_id: str) -> Outcome:
+def _load(session: Session, job_id: str, *, partial: bool) -> Outcome:
     view = session.view(job_id)
-    if not view.record.state.is_final:
+    if not view.record.state.is_final and not partial:
         raise JobTimeout(
             f"Job {job_id} is {view.record.state}: {story.batches_in_words(view)}; {story.waits_for(view)}. "
-            f"Wait for it: pubworks result {job_id} --wait"
+            f"Wait for it: pubworks result {job_id} --wait. Or take what there is: pubworks result {job_id} --partial"
         )
     from pubworks.cli import outcomes
 
@@ -93,7 +98,11 @@ def _conclude(outcome: Outcome) -> None:
     if record.state == JobState.DONE:
         return
     reasons = list(outcome.missing.items())
+    if not record.state.is_final:
+        render.say(f"Job {record.id} is {record.state}: {len(reasons)} of {record.num_pubs} PUBs have no result yet.")
+        return
     render.fail(f"Job {record.id} is {record.state}: {len(reasons)} of {record.num_pubs} PUBs have no result.")
     for pub, reason in reasons[:5]:
         render.say(f"  PUB {pub}: {render.printable(reason)}")
+    render.say(f"Run what is missing, once the cause is mended: pubworks retry {record.id}")
     raise typer.Exit(exits.code_of_state(record.state))

@@ -29,7 +29,7 @@ def waits_for(view: JobView) -> str:
         return ""
     held = batches.get(BatchState.HELD, 0)
     if held and held == record.batches_left:
-        return f"held: whether the provider took {_count(held, 'run', 'runs')} is in doubt; decide: pubworks held"
+        return f"held: whether the provider took {count(held, 'run', 'runs')} is in doubt; decide: pubworks held"
     return _goes_on(view) if view.num_workers else _nobody(view)
 
 
@@ -37,12 +37,12 @@ def _goes_on(view: JobView) -> str:
     record = view.record
     running = sum(view.progress.batches.get(state, 0) for state in LEASED)
     if running:
-        return f"{_count(running, 'batch is', 'batches are')} being run"
+        return f"{count(running, 'batch is', 'batches are')} being run"
     if record.batches_left == 0:
         return "its last results are being merged"
     if any(wait.reason for wait in view.waits):
-        return f"{_count(record.batches_left, 'batch waits', 'batches wait')}"
-    return f"waits for its turn; {_count(view.num_workers, 'worker serves', 'workers serve')} {record.backend}"
+        return f"{count(record.batches_left, 'batch waits', 'batches wait')}"
+    return f"waits for its turn; {count(view.num_workers, 'worker serves', 'workers serve')} {record.backend}"
 
 
 def waits(view: JobView, *, with_times: bool = True) -> list[str]:
@@ -92,5 +92,6 @@ def _nobody(view: JobView) -> str:
     return f"{verb} when a worker serves {view.record.backend}; none does now"
 
 
-def _count(number: int, one: str, many: str) -> str:
+def count(number: int, one: str, many: str) -> str:
+    """Return a number with the word that it takes."""
     return f"{number} {one if number == 1 else many}"

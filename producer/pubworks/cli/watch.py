@@ -14,6 +14,7 @@ from pubworks.cli import documents, exits, render, story
 from pubworks.cli.jobs import AsJson, JobId
 from pubworks.cli.session import JobView, Session, opened
 from pubworks.errors import JobTimeout
+from pubworks.states import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,8 @@ def conclude(view: JobView) -> None:
     render.say(f"Job {record.id} is {record.state}.{reasons}")
     if view.progress.pubs_done:
         render.say(f"Results: pubworks result {record.id}")
+    if record.state in (JobState.PARTIAL, JobState.FAILED):
+        render.say(f"Run what is missing: pubworks retry {record.id}")
     raise typer.Exit(exits.code_of_state(record.state))
 
 

@@ -29,7 +29,7 @@ def explain(store: Store, job_id: str) -> str | None:
 
 def cancelled(job_id: str) -> str:
     """Return what to do about a job that was cancelled."""
-    return f"Job {job_id} was cancelled. result(partial=True) gives what was done before."
+    return f"Job {job_id} was cancelled. result(partial=True) gives what was done, and retry() runs the rest."
 
 
 def failed(store: Store, job_id: str, state: JobState) -> str:
@@ -39,5 +39,5 @@ def failed(store: Store, job_id: str, state: JobState) -> str:
     reasons = "; ".join(f"PUB {pub}: {reason}" for pub, reason in list(lost.items())[:_NAMED])
     more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
     rest = " result(partial=True) gives the other PUBs." if state == JobState.PARTIAL else ""
-    mend = " Mend the cause, and run these PUBs again: job.inputs has them."
+    mend = " Mend the cause; then job.retry() runs only what is missing."
     return f"Job {job_id}: {len(lost)} PUBs failed. {reasons}{more}.{rest}{mend}"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
     from pubworks.primitives.account import PriceOf
+    from pubworks.primitives.pub import PubView
     from pubworks.primitives.timeline import Event
     from pubworks.store.records import JobRecord, Progress
     from pubworks.store.store import Store
@@ -40,17 +41,20 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         record: Its row, if it was read already; only what never changes is taken from it.
         wake: Called when somebody begins to wait for the job: whoever waits in the embedded mode also works.
         price_of: Gives the price model of a backend.
+        ring: Called with a backend's name and a number of batches, to tell its workers that they have something to do.
     """
 
     def __init__(
         self, job_id: str, store: Store, *, record: JobRecord | None = None,
-        wake: Callable[[], object] | None = None, price_of: PriceOf = lambda _: None,
+        wake: Callable[[], object] | None = None, ring: Callable[[str, int], object] | None = None,
+        price_of: PriceOf = lambda _: None,
     ) -> None:  # fmt: skip
         super().__init__(job_id)
         self._store = store
         self._known = record
         self._wake = wake
         self._price_of = price_of
+        self._ring = ring
 
     def __eq__(self, other: object) -> bool:
         return self._job_id == other._job_id if isinstance(other, Job) else NotImplemented
@@ -218,6 +222,26 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         with self._store.write() as connection:
             return jobs.cancel(connection, self._job_id)
 
+    def retry(self) -> int:
+        """Run what is missing of the job again: what failed, and of a cancelled job what was never run.
+
+        Everything that has a result keeps it, and seeds stay the same: the completed result is that of an undisturbed
+        run. A batch of which it is in doubt whether the provider took it is held for a person to decide.
+
+        Returns:
+            The number of batches that are run again.
+
+        Raises:
+            NothingToRetry: The job has not ended, or has all of its results.
+            JobNotFound: The database has no such job.
+        """
+        from pubworks.store.retry import retry
+
+        with self._store.write() as connection:
+            again = retry(connection, self._job_id)
+        self._tell_workers(again.batches)
+        return again.batches
+
     def wait_for_final_state(self, timeout: float | None = None) -> JobState:
         """Wait until the job has ended.
 
@@ -273,6 +297,17 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         """
         return Completed(self, timeout)
 
+    def pub(self, position: int) -> PubView:
+        """Return how one PUB stands: its ``state``, the ``reason`` for it, and its ``result`` if there is one.
+
+        Raises:
+            IndexError: The job has no such PUB.
+            JobNotFound: The database has no such job.
+        """
+        from pubworks.primitives.pub import view_of
+
+        return view_of(self._store, self._job_id, position)
+
     def reestimate(self, observables: Sequence[ObservablesArrayLike]) -> PrimitiveResult[PubResult]:
         """Return expectation values of other observables from the counts of this job; nothing is run.
 
@@ -288,9 +323,11 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         return reestimate(self._store, self._job_id, observables)
 
     def provider_jobs(self) -> list[dict[str, Any]]:
-        """Return every run of the job's batches: provider id, state, error, worker and times (seconds since 1970).
+        """Return every run of the job's batches, those of halves and those that a person or a look-up found included.
 
-        ``attempt`` counts the runs of a batch from 1 on.
+        Each has ``batch_id``, ``backend``, ``num_circuits``, ``shots``, ``attempt`` (1, 2, … of its batch), ``state``,
+        ``provider_job_id``, ``by_hand`` (whether a person gave it), ``error``, ``worker``, ``claimed_at``,
+        ``accepted_at`` and ``finished_at`` (seconds since 1970).
         """
         from pubworks.store import jobs
 
@@ -309,8 +346,8 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
     def _state(self) -> JobState:
         from pubworks.store import jobs
 
-        if ended := self._store.ended.get(self._job_id):
-            return JobState(ended)
+        if self._job_id in self._store.done:
+            return JobState.DONE
         with self._store.read() as connection:
             return jobs.state(connection, self._job_id)
 
@@ -339,6 +376,10 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
                 return
             await asyncio.to_thread(self._work)
             await asyncio.sleep(looks.pause(state))
+
+    def _tell_workers(self, batches: int) -> None:
+        if self._ring is not None and batches:
+            self._ring(self.backend_name, batches)
 
     def _work(self) -> None:
         if self._wake is not None:

@@ -26,6 +26,7 @@ _TEXTS = {
     "failed": "failed: {error}",
     "cancelled": "cancelled, {batches} batches were never run",
     "finished": "ended as {state}",
+    "retried": "retried: {batches} batches are run again, {held} wait for a decision",
 }
 
 
@@ -35,16 +36,16 @@ class Event:
 
     at: datetime
     what: str
-    #: Position of the batch; None for the whole job.
-    batch: int | None = None
+    #: Which batch, as at the end of its id: its position, and ``.0`` and ``.1`` for halves; None for the whole job.
+    batch: str | None = None
     detail: dict[str, Any] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
         """What happened, for people.
 
-        >>> Event(datetime(2026, 1, 1), "claimed", 3, {"worker": "lab/7"}).text
-        'batch 3: taken by worker lab/7'
+        >>> Event(datetime(2026, 1, 1), "claimed", "3.0", {"worker": "lab/7"}).text
+        'batch 3.0: taken by worker lab/7'
         """
         subject = "" if self.batch is None else f"batch {self.batch}: "
         try:
@@ -60,8 +61,8 @@ def timeline(store: Store, job_id: str) -> list[Event]:
     """Return what happened to a job, in order."""
     with store.read() as connection:
         rows = account.happened(connection, job_id)
-    return [Event(utc(row.at), row.what, _position(row.batch_id), dict(row.detail or {})) for row in rows]
+    return [Event(utc(row.at), row.what, _of_job(row.batch_id), dict(row.detail or {})) for row in rows]
 
 
-def _position(batch_id: str | None) -> int | None:
-    return None if batch_id is None else int(batch_id.rsplit("-", 1)[1])
+def _of_job(batch_id: str | None) -> str | None:
+    return None if batch_id is None else batch_id.rpartition("-")[2]

@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 from pubworks.cli.main import app
 
 BACKENDS = '''
+from pathlib import Path
+
 from qiskit.providers import JobStatus
 from qiskit.providers.basic_provider import BasicSimulator
 
@@ -43,6 +45,17 @@ class Picky(BasicSimulator):
         if circuits[0].num_qubits == 1:
             raise RuntimeError("one qubit is too few")
         return super().run(circuits, **options)
+
+
+class Mendable(BasicSimulator):
+    """Refuses circuits of one qubit while the file ``broken`` is in the working folder."""
+
+    max_circuits = 1
+
+    def run(self, circuits, **options):
+        if circuits[0].num_qubits == 1 and Path("broken").exists():
+            raise ValueError("one qubit is too few")
+        return super().run(circuits, **options)
 '''
 
 CONFIG = """
@@ -51,6 +64,9 @@ factory = "cli_backends:Endless"
 
 [backends.picky]
 factory = "cli_backends:Picky"
+
+[backends.mendable]
+factory = "cli_backends:Mendable"
 
 [backends.narrow]
 factory = "qiskit.providers.fake_provider:GenericBackendV2"

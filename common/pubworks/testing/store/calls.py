@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Row, Table, select, update
 
 from pubworks.policy import Policy
-from pubworks.store import batches, doubts, flights, jobs
+from pubworks.store import batches, doubts, flights, jobs, retry
 from pubworks.store.engine import now
 from pubworks.store.records import BatchDraft, Claim, JobDraft, JobRecord, Look, PubDraft, Run, Slice, Taken
 from pubworks.store.store import Store
@@ -165,6 +165,10 @@ class Calls:
     def cancel(self, job_id: str = "j1") -> bool:
         """Cancel a job."""
         return self.do(jobs.cancel, job_id)
+
+    def retry(self, job_id: str = "j1") -> tuple[int, int]:
+        """Run what is missing of a job again. Returns how many batches are, and how many are held."""
+        return self.do(retry.retry, job_id)
 
     def wait(self, seconds: float) -> None:
         """Let time pass: every time in the database is so much longer ago."""

@@ -14,8 +14,9 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from pubworks.errors import JobNotFound, NothingToRetry
 from pubworks.policy import Policy
-from pubworks.states import BatchState
+from pubworks.states import BatchState, JobState
 from pubworks.store import batches, doubts, flights, jobs, limits, results
 from pubworks.store.records import BatchDraft, Claim, JobDraft, Look, PubDraft, Run, Slice
 from pubworks.store.store import Store
@@ -68,7 +69,7 @@ SHOTS = 3
 
 #: What else happens; Hypothesis likes the first ones best.
 EVENTS = (
-    "keep", "resolve", "stop", "fall_silent", "wait", "submit_one", "set_cap", "have_trouble", "cancel",
+    "keep", "resolve", "stop", "retry", "fall_silent", "wait", "submit_one", "set_cap", "have_trouble", "cancel",
 )  # fmt: skip
 
 #: Seconds that pass at once: less than a lease, a lease, and more than any wait.
@@ -76,6 +77,9 @@ WAITS = (1.0, LEASE_S + 1.0, 400.0)
 
 #: More seconds than there are between two look-ups of a batch in doubt.
 _LOOK_UP_S = 11.0
+
+#: States of batches without a result.
+_MISSING = (BatchState.FAILED, BatchState.CANCELLED)
 
 _POLICY = Policy(breaker_failures=2, breaker_s=10.0)
 
@@ -326,7 +330,7 @@ class StoreMachine(RuleBasedStateMachine):
         row = found[0]
         name = _provider_id(row.id, self.called[row.id])
         assert self.calls.do(doubts.resolve, row.id, decision, name) == row.id
-        if decision != "adopt":
+        if decision == "resubmit":
             del self.called[row.id]
         self._allow_surplus()
 
@@ -362,7 +366,18 @@ class StoreMachine(RuleBasedStateMachine):
 
     def cancel(self, pick: int) -> None:
         self.calls.cancel(f"j{pick // 2}")
-        self.called = {key: fence for key, fence in self.called.items() if self._state(key) != BatchState.CANCELLED}
+
+    def retry(self, pick: int) -> None:
+        """Its owner wants what is missing of a job."""
+        job_id = f"j{pick // 2}"
+        missing = {key for key, state in self.final.items() if key.startswith(f"{job_id}-") and state in _MISSING}
+        try:
+            again = self.calls.retry(job_id)
+        except (NothingToRetry, JobNotFound):
+            assert self.final.get(job_id) in (None, JobState.DONE)
+            return
+        assert sum(again) == len(missing)
+        self.final = {key: state for key, state in self.final.items() if key not in {job_id, *missing}}
 
     def keep(self, _: int) -> None:
         """Take leases back that ended, merge what is ready and settle what is over, as the keeper does."""
@@ -416,9 +431,6 @@ class StoreMachine(RuleBasedStateMachine):
     def _places(self, snapshot: Snapshot) -> int:
         """Return how many places at the provider are taken: a run whose result can be fetched left its own."""
         return sum(self.called.get(batch_id) not in self.over[batch_id] for batch_id in snapshot.at_provider("aer"))
-
-    def _state(self, batch_id: str) -> str:
-        return str(self.calls.batch(batch_id).state)
 
 
 def _provider_id(batch_id: str, fence: int) -> str:

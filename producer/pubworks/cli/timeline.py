@@ -1,0 +1,40 @@
+"""``pubworks timeline``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pubworks.cli import render
+from pubworks.cli.jobs import AsJson, JobId
+from pubworks.cli.session import opened
+
+if TYPE_CHECKING:
+    from pubworks.primitives.timeline import Event
+
+
+def timeline(job_id: JobId, as_json: AsJson = False) -> None:
+    """Show what happened to a job, in order."""
+    from pubworks.primitives.timeline import timeline as happened
+
+    with opened() as session:
+        whole_id = session.find(job_id)
+        events = happened(session.store, whole_id)
+    if as_json:
+        render.emit({"id": whole_id, "events": [_document(event) for event in events]})
+        return
+    began = events[0].at.timestamp() if events else 0.0
+    rows = [
+        (render.iso(event.at.timestamp()), f"+{render.span(event.at.timestamp() - began)}", event.text)
+        for event in events
+    ]
+    render.show(render.table(("TIME", "AFTER", "WHAT"), rows))
+
+
+def _document(event: Event) -> dict[str, Any]:
+    return {
+        "at": render.iso(event.at.timestamp()),
+        "what": event.what,
+        "batch": event.batch,
+        "detail": event.detail,
+        "text": event.text,
+    }

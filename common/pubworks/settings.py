@@ -23,6 +23,7 @@ import tomllib
 import uuid
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -84,6 +85,11 @@ class Settings(BaseSettings):
     lease_s: float = Field(60.0, gt=1, description="Seconds after which a silent worker's batch is taken over.")
     keeper_interval_s: float = Field(1.0, gt=0, description="Seconds between two looks of the keeper.")
     shutdown_grace_s: float = Field(30.0, ge=0, description="Seconds a stopping worker may use to finish what it runs.")
+    metrics_port: int | None = Field(
+        None, gt=0, lt=65536, description="Port at which a worker answers Prometheus at /metrics; none: it does not."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address that it listens on; 0.0.0.0 in a container.")
+    log_format: Literal["text", "json"] = Field("text", description="How a worker writes its log.")
     backends: dict[str, BackendEntry] = Field({}, description="Backends by name.")
 
     @model_validator(mode="before")
@@ -194,6 +200,13 @@ def with_backends(settings: Settings, tables: dict[str, Any]) -> Settings:
         return settings.model_copy(update=dict(_Backends(backends=tables)))
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Return the values that no log may show: the passwords in URLs, and the secrets of backends."""
+    passwords = [urlsplit(url).password for url in (settings.database, settings.broker)]
+    variables = {name for entry in settings.backends.values() for name in entry.secrets.values()}
+    return [value for value in (*passwords, *(os.environ.get(name) for name in variables)) if value]
 
 
 def origin(name: str) -> str:

@@ -1,32 +1,178 @@
-"""One vocabulary for the log: every line of pubworks carries ``action`` and the ids it is about.
+"""One vocabulary for the log: every line of pubworks carries its action and the ids that it is about.
 
-======================= ==========================================================
-action                  extra fields
-======================= ==========================================================
-``job.submitted``       job, batches
-``batch.claimed``       batch, backend, worker, attempt
-``batch.done``          batch, backend, seconds
-``batch.failed``        batch, backend, error
-``batch.released``      reason, count
-``backend.unbuildable`` backend, error
-``keeper.rang``         backend, count
-``keeper.error``        error
-``store.away``          error
-``worker.child_died``   owner
-``worker.grace_over``   worker, seconds
-======================= ==========================================================
+:data:`ACTIONS` is the vocabulary, and docs/metrics.md shows it. Metrics listen to the same actions
+(``pubworks.metrics``), so that a log and a board never tell two stories.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from typing import Any
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+#: Called with each action and its fields.
+Listener = Callable[[str, dict[str, Any]], None]
+
+
+class Action(NamedTuple):
+    """What a line of the log means."""
+
+    meaning: str
+    #: Its fields; some are there only where they make sense.
+    fields: tuple[str, ...]
+
+
+ACTIONS = {
+    "job.submitted": Action("a job was stored", ("job", "batches")),
+    "job.merged": Action("PUBs of a job were merged", ("job", "backend", "pubs", "seconds")),
+    "batch.claimed": Action(
+        "a worker took a batch; `waited_s` after its job was submitted, if it is the first to take it",
+        ("batch", "backend", "worker", "fence", "waited_s"),
+    ),
+    "batch.done": Action(
+        "its result is stored, `seconds` after its run was over or was seen to be",
+        ("batch", "backend", "circuits", "shots", "seconds"),
+    ),
+    "batch.trouble": Action(
+        "a call for a batch failed: `run`, `result` or `read`", ("batch", "backend", "call", "cause", "error")
+    ),
+    "batch.released": Action("leases of silent workers ended", ("reason", "count")),
+    "run.started": Action(
+        "a run began in this process, `seconds` after its batch was taken", ("batch", "backend", "seconds")
+    ),
+    "run.calling": Action("`backend.run` is about to be called", ("batch", "backend")),
+    "run.called": Action("`backend.run` returned after `seconds`", ("batch", "backend", "provider_job_id", "seconds")),
+    "run.not_called": Action("a worker stood still just before the call, and left it to others", ("batch", "backend")),
+    "run.accepted": Action("the provider's id of a run is stored", ("batch", "backend", "provider_job_id")),
+    "run.over": Action(
+        "a run ended, `seconds` after the provider took it or this process began it",
+        ("batch", "backend", "status", "seconds"),
+    ),
+    "run.fetching": Action("a result is being fetched", ("batch", "backend")),
+    "run.fetched": Action("a result came, and makes sense", ("batch", "backend")),
+    "run.looked_up": Action("a run in doubt was looked up by its tag", ("batch", "backend", "found")),
+    "run.adopted": Action("a run in doubt was found at the provider", ("batch", "backend", "provider_job_id")),
+    "run.late": Action(
+        "the provider took a run of a batch that another worker runs by now; it is cancelled",
+        ("batch", "backend", "provider_job_id"),
+    ),
+    "run.twice": Action(
+        "the provider has two runs of one batch; this one is cancelled", ("batch", "backend", "provider_job_id")
+    ),
+    "cancel.failed": Action("a run could not be cancelled", ("backend", "provider_job_id", "error")),
+    "backend.learned": Action(
+        "a refusal taught a limit", ("backend", "max_circuits", "max_shots", "max_payload_bytes")
+    ),
+    "backend.silent": Action("a question about runs was not answered", ("backend", "call", "cause", "error")),
+    "backend.unbuildable": Action("a backend cannot be built", ("backend", "error")),
+    "backend.waits": Action("a limit allows no more for `seconds`", ("backend", "seconds", "why")),
+    "keeper.error": Action("the keeper, or a ring, was kept from its work", ("error",)),
+    "keeper.rang": Action("batches were due that nobody had rung for", ("backend", "count")),
+    "spool.kept": Action(
+        "the database was away, and a provider's id went to the disk", ("batch", "backend", "provider_job_id")
+    ),
+    "spool.replayed": Action("such an id is in the database", ("batch", "provider_job_id", "adopted")),
+    "spool.unreadable": Action("a file of the spool makes no sense; it was put aside", ("path", "error")),
+    "store.away": Action("the database does not answer", ("error",)),
+    "worker.child_died": Action("a process of a worker died; what it held was taken back", ("owner",)),
+    "worker.grace_over": Action(
+        "a stopping worker had no more time; what it ran was handed back", ("worker", "seconds")
+    ),
+}  # fmt: skip
 
 _log = logging.getLogger("pubworks")
+_listeners: list[Listener] = []
+
+_PASSWORD_IN_URL = re.compile(r"(\w://[^\s:/@]*:)[^\s]*@")
+_SECRET_IN_QUERY = re.compile(r"([?&][^=&\s]*(?:password|passwd|secret|token|key)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+
+#: Characters of the shortest value that is hidden wherever it stands.
+_SHORTEST_SECRET = 6
 
 
 def log(action: str, level: int = logging.INFO, **fields: Any) -> None:
-    """Write one log line with its action and ids, as text and as structured fields."""
+    """Write one log line with its action and ids, as text and as structured fields; None is left out."""
+    fields = {key: value for key, value in fields.items() if value is not None}
+    for listener in _listeners:
+        listener(action, fields)
     if _log.isEnabledFor(level):
-        text = " ".join(f"{key}={value}" for key, value in fields.items())
-        _log.log(level, "%s %s", action, text, extra={"action": action, **{f"pw_{k}": v for k, v in fields.items()}})
+        text = " ".join(f"{key}={_shown(value)}" for key, value in fields.items())
+        _log.log(level, "%s %s", action, text, extra={"action": action, "fields": fields})
+
+
+def listen(listener: Listener) -> None:
+    """Have every action told to ``listener`` too, whatever is written to the log; children of this process inherit it.
+
+    It is called in the thread of the action: it must be quick and never raise.
+    """
+    _listeners.append(listener)
+
+
+def masked(text: str) -> str:
+    """Return a text with the secrets of the URLs in it hidden.
+
+    >>> masked("redis://:s3cret@queue.lab:6379/0")
+    'redis://:***@queue.lab:6379/0'
+    """
+    return _SECRET_IN_QUERY.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\1***@", text))
+
+
+class Veil:
+    """Hides secrets in texts: those in URLs, and values that are known.
+
+    Args:
+        secrets: The values.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        known = sorted({value for value in secrets if len(value) >= _SHORTEST_SECRET}, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+
+    def hide(self, text: str) -> str:
+        """Return a text without them."""
+        text = masked(text)
+        return self._known.sub("***", text) if self._known else text
+
+
+class TextLines(logging.Formatter):
+    """Writes lines as another formatter does, without secrets."""
+
+    def __init__(self, formatter: logging.Formatter, veil: Veil) -> None:
+        super().__init__()
+        self._formatter, self._veil = formatter, veil
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return self._veil.hide(self._formatter.format(record))
+
+
+class JsonLines(logging.Formatter):
+    """Writes each record as one JSON object, without secrets.
+
+    Its keys are ``at`` (UTC), ``level``, ``logger``, ``pid``, then ``action`` and its fields, or ``message``.
+    """
+
+    def __init__(self, veil: Veil) -> None:
+        super().__init__()
+        self._veil = veil
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line: dict[str, Any] = {"at": at, "level": record.levelname, "logger": record.name, "pid": record.process}
+        action = getattr(record, "action", None)
+        fields = {"action": action, **record.__dict__["fields"]} if action else {"message": record.getMessage()}
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        line |= {key: self._plain(value) for key, value in fields.items()}
+        return json.dumps(line, ensure_ascii=False)
+
+    def _plain(self, value: Any) -> Any:
+        return _shown(value) if isinstance(value, int | float | None) else self._veil.hide(str(value))
+
+
+def _shown(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from qiskit import QuantumCircuit
 
-from pubworks.testing.servers import eventually
+from pubworks.testing.servers import eventually, free_port
 
 ON_SQLITE = pytest.mark.parametrize("deployment", ["sqlite"], indirect=True)
 
@@ -35,3 +39,44 @@ def test_a_database_without_tables_is_refused_with_the_command_to_run(deployment
     refused = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 1
     assert refused.stderr.endswith("The database has no pubworks tables yet. Run: pubworks db upgrade\n")
+
+
+def scraped(port: int) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Return the samples that a worker shows."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    return {(one.name, frozenset(one.labels.items())): one.value for family in families for one in family.samples}
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("deployment", ["postgresql-redis"], indirect=True)
+def test_metrics_add_up_over_the_processes_of_a_worker(deployment, monkeypatch, tmp_path):
+    circuit = QuantumCircuit(1)
+    circuit.measure_all()
+    gated, port = deployment.name("gated"), free_port()
+    deployment.open("gated", 10)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with deployment.worker("gated", metrics_port=port, log_format="json") as worker:
+        deployment.submit("gated", [circuit], default_shots=10).result(timeout=30)
+        os.kill(deployment.calls("gated", 10)[0], signal.SIGKILL)
+        deployment.submit("gated", [circuit], default_shots=10).result(timeout=60)
+        found = eventually(
+            lambda: (now := scraped(port)) and now.get(("pubworks_shots_total", frozenset({("backend", gated)}))) == 20
+            and now, what="the shots of a process that died, and of the next",
+        )  # fmt: skip
+        assert found["pubworks_attempts_total", frozenset({("backend", gated), ("cause", "OK")})] == 2
+        assert found["pubworks_actions_total", frozenset({("action", "batch.done")})] == 2
+        assert found["pubworks_workers", frozenset({("backend", gated)})] == 1
+        assert found["pubworks_due_batches", frozenset({("backend", gated)})] == 0
+        assert worker.stop() == 0
+    assert not list(tmp_path.glob("pubworks-metrics-*"))
+
+
+def test_a_port_that_is_taken_is_refused_with_what_to_change(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        env = {**os.environ, "PUBWORKS_DATABASE": f"sqlite:///{tmp_path / 'lab.db'}"}
+        command = [sys.executable, "-m", "pubworks.cli.main", "worker", "--metrics-port", str(port)]
+        refused = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 1
+    assert f"Metrics cannot be shown at 127.0.0.1:{port}: Address already in use." in refused.stderr

@@ -71,7 +71,7 @@ def _take(*only_if: Any) -> Any:
             state=BatchState.CLAIMED, due_at=None, fence=batches.c.fence + 1, reason=None,
             lease_owner=bindparam("p_owner"), lease_until=now() + bindparam("p_lease"),
         )
-        .returning(*(batches.c[name] for name in CLAIMED), FAILING.label("failing_s"))
+        .returning(*(batches.c[name] for name in CLAIMED), FAILING.label("failing_s"), _WAITED.label("waited_s"))
     )  # fmt: skip
 
 
@@ -85,6 +85,9 @@ def _next(*whose: Any) -> Any:
     )
 
 
+_WAITED = case((batches.c.fence == 1, now() - select(jobs.c.created_at).where(
+    jobs.c.id == batches.c.job_id
+).scalar_subquery()))  # fmt: skip
 CLAIMED = ("id", "job_id", "position", "shots", "seed", "slices", "run_options", "fence", "attempts", "session")
 FAILING = func.coalesce(now() - batches.c.failing_since, 0.0)
 _LIMITED = select(limit_table.c.backend).where(limit_table.c.backend == bindparam("p_backend")).exists()
@@ -109,7 +112,7 @@ def _open_runs(connection: Connection, rows: Sequence[Row[Any]], backend: str, o
         sessions.activate(connection, grouped)
     for row in rows:
         record(connection, row.job_id, "claimed", row.id, worker=owner, attempt=row.fence)
-    return [to_claim(row, backend) for row in rows]
+    return [to_claim(row, backend, waited_s=row.waited_s) for row in rows]
 
 
 _INSERT_RUN = provider_jobs.insert().values(state=RunState.INTENT, claimed_at=now())

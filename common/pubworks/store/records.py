@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -100,6 +101,8 @@ class Claim:
     #: The provider's id of the run, once it is in flight, and whether a person gave it.
     provider_job_id: str | None = None
     by_hand: bool = False
+    #: Seconds since its job was submitted, where this is the first claim of the batch.
+    waited_s: float | None = None
 
     @property
     def num_circuits(self) -> int:
@@ -129,6 +132,8 @@ class Run:
     #: Results of the PUBs that this batch covers alone.
     merged: dict[int, bytes]
     provider_job_id: str | None
+    #: When it was over, or was seen to be, by the monotonic clock.
+    over_at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)

@@ -41,11 +41,20 @@ class Standing:
 def standing(connection: Connection, backend: str, policy: Policy) -> Standing | None:
     """Return how the limits of a backend stand; None: it has none, and never had trouble."""
     row = limits.standing(connection, [backend]).get(backend)
-    if row is None:
-        return None
+    return None if row is None else to_standing(row, _in_flight(connection, backend), policy)
+
+
+def to_standing(row: Row[Any], in_flight: int, policy: Policy) -> Standing:
+    """Return what a row of :func:`limits.standing` means.
+
+    Args:
+        row: The row.
+        in_flight: Provider jobs that occupy, or may occupy, a place.
+        policy: The backend's, for its breaker.
+    """
     snoozed = row.snoozed_until > row.now
     return Standing(
-        _quota(row), _left(row, "submit"), _left(row, "request"), _in_flight(connection, backend),
+        _quota(row), _left(row, "submit"), _left(row, "request"), in_flight,
         row.window and int(row.window), row.snoozed_until if snoozed else None, row.snooze_reason if snoozed else None,
         row.failures, row.failure_reason, row.probe_at if row.failures >= policy.breaker_failures else None, row.now,
     )  # fmt: skip

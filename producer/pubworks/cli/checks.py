@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from pubworks.cli import exits, limits
 from pubworks.cli.fleet import BackendView, look_at_backends
-from pubworks.cli.render import masked
 from pubworks.cli.session import Session, check_broker, session_of
 from pubworks.errors import PubworksError, SchemaOutOfDate
 from pubworks.settings import Settings, config_path, load_settings
 from pubworks.store import doubts, fleet, schema
 from pubworks.store.standing import standing
+from pubworks.telemetry import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

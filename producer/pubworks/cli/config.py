@@ -10,6 +10,7 @@ import typer
 
 from pubworks.cli import render
 from pubworks.cli.jobs import AsJson
+from pubworks.telemetry import masked
 
 if TYPE_CHECKING:
     from pubworks.settings import BackendEntry, Settings
@@ -51,7 +52,7 @@ def _rows(settings: Settings) -> list[tuple[str, Any, str]]:
 
 def _value(settings: Settings, name: str) -> Any:
     value = settings.database_url if name == "database" else getattr(settings, name)
-    return value if isinstance(value, int | float) else render.masked(str(value))
+    return value if isinstance(value, int | float) else masked(str(value))
 
 
 def _entry(entry: BackendEntry) -> dict[str, Any]:
@@ -71,4 +72,4 @@ def _entry(entry: BackendEntry) -> dict[str, Any]:
 def _argument(name: str, value: Any) -> Any:
     if _SECRET_NAME.search(name):
         return "***"
-    return value if isinstance(value, int | float) else render.masked(str(value))
+    return value if isinstance(value, int | float) else masked(str(value))

@@ -9,6 +9,7 @@ import typer
 from pubworks.cli import render
 from pubworks.cli.jobs import AsJson
 from pubworks.cli.session import database
+from pubworks.telemetry import masked
 
 if TYPE_CHECKING:
     from pubworks.store.store import Store
@@ -26,7 +27,7 @@ def upgrade() -> None:
         store.upgrade()
         after = _current(store)
     changed = f"upgraded from {before or 'empty'} to {after}" if before != after else f"at {after} already"
-    render.say(f"The database {render.masked(store.url)} is {changed}.")
+    render.say(f"The database {masked(store.url)} is {changed}.")
 
 
 @app.command()
@@ -38,7 +39,7 @@ def current(as_json: AsJson = False) -> None:
     with database(load_settings()) as store:
         found = _current(store)
         if as_json:
-            document = {"database": render.masked(store.url), "current": found, "needed": schema.head()}
+            document = {"database": masked(store.url), "current": found, "needed": schema.head()}
             render.emit({**document, "up_to_date": found == schema.head()})
         else:
             typer.echo(found or "empty")

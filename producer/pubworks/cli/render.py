@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pubworks.states import JobState
+from pubworks.telemetry import masked
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,18 +31,6 @@ _COLORS = {
     JobState.FAILED: "red",
     JobState.CANCELLED: "bright_black",
 }
-
-_PASSWORD_IN_URL = re.compile(r"(\w://[^\s:/@]*:)[^\s]*@")
-_SECRET_IN_QUERY = re.compile(r"([?&][^=&\s]*(?:password|passwd|secret|token|key)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
-
-
-def masked(text: str) -> str:
-    """Return a text with the secrets of the URLs in it hidden.
-
-    >>> masked("redis://:s3cret@queue.lab:6379/0")
-    'redis://:***@queue.lab:6379/0'
-    """
-    return _SECRET_IN_QUERY.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\1***@", text))
 
 
 def printable(text: str) -> str:

@@ -18,12 +18,18 @@ def worker(
         int | None,
         typer.Option("--concurrency", "-c", min=1, help="Processes; by default one for each processor."),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Answer Prometheus at /metrics of this port, on this machine only."),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
 ) -> None:
     """Run a worker, for some backends or for all.
 
     The same as `celery -A pubworks.worker.app worker`, after a check of the database and the broker.
     """
+    if metrics_port is not None:
+        os.environ["PUBWORKS_METRICS_PORT"] = str(metrics_port)  # the app reads its settings when it is imported
     _check_place(backend or [])
     from pubworks.worker.app import app
 

@@ -15,18 +15,27 @@ from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
 from celery import Celery, bootsteps
-from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    after_setup_logger,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from ulid import ULID
 
 from pubworks import queue
 from pubworks.backends import registry
-from pubworks.errors import StoreError
-from pubworks.settings import Settings, load_settings
+from pubworks.errors import ConfigError, StoreError
+from pubworks.metrics.fleet import FleetCollector
+from pubworks.metrics.server import MetricsServer
+from pubworks.settings import Settings, load_settings, secrets_of
 from pubworks.store import fleet
 from pubworks.store.store import Store
-from pubworks.telemetry import log
+from pubworks.telemetry import JsonLines, TextLines, Veil, log
 from pubworks.worker import tasks
 from pubworks.worker.keeper import Keeper
+from pubworks.worker.spool import Spool
 from pubworks.worker.station import Station, hand_back
 
 #: Seconds that runners get to leave the provider's code when their process stops.
@@ -92,7 +101,8 @@ class KeeperStep(bootsteps.StartStopStep):
         self._store = Store(settings.database_url)
         try:
             self._store.check_schema()
-        except StoreError as error:
+            self._metrics = _metrics_server()
+        except (StoreError, ConfigError) as error:
             raise SystemExit(str(error)) from error
         finally:
             self._store.close()  # the children are forked next
@@ -114,6 +124,8 @@ class KeeperStep(bootsteps.StartStopStep):
             before=keeper.busy.acquire, after_in_parent=keeper.busy.release, after_in_child=keeper.busy.release
         )
         keeper.start()
+        if self._metrics:
+            self._metrics.start(FleetCollector(settings, self._store, Spool.of(settings).folder))
 
     def _limit_grace(self, worker: Any, keeper: Keeper) -> None:
         """Let a stopping worker finish what it runs, but no longer than it may."""
@@ -137,6 +149,8 @@ class KeeperStep(bootsteps.StartStopStep):
         with contextlib.suppress(StoreError):  # then the leases end by themselves
             self._hand_back()
         self._store.close()
+        if self._metrics:
+            self._metrics.stop()
 
     def _hand_back(self) -> None:
         with self._store.read() as connection:
@@ -146,6 +160,21 @@ class KeeperStep(bootsteps.StartStopStep):
 
 
 app.steps["worker"].add(KeeperStep)
+
+
+@after_setup_logger.connect
+def _format_log(logger: logging.Logger, **_: Any) -> None:
+    """Write each line in the chosen form, and no secret in it."""
+    veil = Veil(secrets_of(settings))
+    for handler in logger.handlers:
+        told = handler.formatter or logging.Formatter()
+        handler.setFormatter(JsonLines(veil) if settings.log_format == "json" else TextLines(told, veil))
+
+
+def _metrics_server() -> MetricsServer | None:
+    if settings.metrics_port is None:
+        return None
+    return MetricsServer(settings.metrics_host, settings.metrics_port)
 
 
 def served() -> list[str]:

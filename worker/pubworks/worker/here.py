@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import deque
@@ -130,7 +131,7 @@ class RunsHere:
 
     def _start(self, claim: Claim) -> None:
         started = time.monotonic()
-        log("batch.claimed", batch=claim.batch_id, backend=claim.backend, worker=self._desk.owner, fence=claim.fence)
+        launch.tell_claimed(self._desk, claim)
         running = launch.run_here(self._desk, claim)
         if running is not None:
             self._wait_for(_Flight(*running, started))
@@ -163,7 +164,10 @@ class RunsHere:
 
     def _fetch(self, flight: _Flight) -> None:
         data = Adapter.fetch(flight.job, flight.work.claim.num_circuits)
-        run = landing.landed(self._desk, flight.work, data, Adapter.job_id(flight.job))
+        over_at = time.monotonic()
+        claim, seconds = flight.work.claim, over_at - flight.started
+        log("run.over", logging.DEBUG, batch=claim.batch_id, backend=claim.backend, seconds=seconds)
+        run = landing.landed(self._desk, flight.work, data, Adapter.job_id(flight.job), over_at)
         if run is None:
             return
         if not self._over:

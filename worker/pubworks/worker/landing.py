@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from pubworks.worker.desk import Desk
 from pubworks.worker.submission import Work
 
 
-def landed(desk: Desk, work: Work, data: list[Any], provider_job_id: str | None) -> Run | None:
+def landed(desk: Desk, work: Work, data: list[Any], provider_job_id: str | None, over_at: float) -> Run | None:
     """Return a run in the form in which it is stored; None: it cannot be understood, and its batch has failed.
 
     Args:
@@ -24,6 +25,7 @@ def landed(desk: Desk, work: Work, data: list[Any], provider_job_id: str | None)
         work: What was run.
         data: What the provider returned for each circuit.
         provider_job_id: Its id of the run.
+        over_at: When it was over, or was seen to be, by the monotonic clock.
     """
     try:
         outcomes = work.read(data)
@@ -35,7 +37,7 @@ def landed(desk: Desk, work: Work, data: list[Any], provider_job_id: str | None)
         return None
     log("run.fetched", logging.DEBUG, batch=work.claim.batch_id, backend=desk.backend)
     merged = {pub: merge_alone(work.pubs[pub], outcomes[position]) for position, pub in work.covered_alone()}
-    return Run(work.claim, chunks, merged, provider_job_id)
+    return Run(work.claim, chunks, merged, provider_job_id, over_at)
 
 
 def store(desk: Desk, runs: Sequence[Run], *, durable: bool = True) -> None:
@@ -58,11 +60,21 @@ def store(desk: Desk, runs: Sequence[Run], *, durable: bool = True) -> None:
             store(desk, [run], durable=durable)
         return
     for run in runs:
-        log("batch.done", batch=run.claim.batch_id, backend=desk.backend)
+        _tell_done(desk, run)
     for job_id, pubs in ready.items():
         if pubs:
+            began = time.monotonic()
             collect(desk.store, job_id, pubs)
-            log("job.merged", logging.DEBUG, job=job_id, pubs=len(pubs))
+            seconds = time.monotonic() - began
+            log("job.merged", logging.DEBUG, job=job_id, backend=desk.backend, pubs=len(pubs), seconds=seconds)
+
+
+def _tell_done(desk: Desk, run: Run) -> None:
+    claim = run.claim
+    log(
+        "batch.done", batch=claim.batch_id, backend=desk.backend, circuits=claim.num_circuits,
+        shots=claim.num_circuits * claim.shots, seconds=time.monotonic() - run.over_at,
+    )  # fmt: skip
 
 
 def _complete(desk: Desk, runs: Sequence[Run], *, durable: bool) -> dict[str, list[int]]:

@@ -17,8 +17,17 @@ from pubworks.worker.spool import Spool
 from pubworks.worker.submission import Work, prepare
 
 
+def tell_claimed(desk: Desk, claim: Claim) -> None:
+    """Say that this process has a batch, and how long it had waited."""
+    log(
+        "batch.claimed", batch=claim.batch_id, backend=desk.backend, worker=desk.owner, fence=claim.fence,
+        waited_s=claim.waited_s,
+    )  # fmt: skip
+
+
 def run_here(desk: Desk, claim: Claim) -> tuple[Work, Any] | None:
     """Start a run that lives in this process. Returns it, or None where that failed."""
+    began = time.monotonic()
     try:
         work = prepare(desk.store, claim)
         circuits = work.circuits(desk.adapter)
@@ -28,7 +37,8 @@ def run_here(desk: Desk, claim: Claim) -> tuple[Work, Any] | None:
     except Exception as error:
         trouble.after_call(desk, claim, error)
         return None
-    log("run.started", logging.DEBUG, batch=claim.batch_id, backend=desk.backend)
+    seconds = time.monotonic() - began
+    log("run.started", logging.DEBUG, batch=claim.batch_id, backend=desk.backend, seconds=seconds)
     return work, job
 
 
@@ -56,6 +66,7 @@ def submit(desk: Desk, spool: Spool, claim: Claim) -> bool:
     if time.monotonic() - began > desk.lease_s / 2:
         _do_not_call(desk, claim)
         return False
+    began = time.monotonic()
     try:
         job = desk.adapter.run(
             circuits, claim.shots, claim.seed, claim.run_options, memory=work.wants_memory, tag=claim.batch_id
@@ -66,7 +77,10 @@ def submit(desk: Desk, spool: Spool, claim: Claim) -> bool:
     except Exception as error:
         trouble.after_call(desk, claim, error, work)
         return False
-    log("run.called", logging.DEBUG, batch=claim.batch_id, backend=desk.backend, provider_job_id=provider_job_id)
+    log(
+        "run.called", logging.DEBUG, batch=claim.batch_id, backend=desk.backend, provider_job_id=provider_job_id,
+        seconds=time.monotonic() - began,
+    )  # fmt: skip
     return _accept(desk, spool, claim, provider_job_id)
 
 
@@ -125,4 +139,4 @@ def _cancel(desk: Desk, claim: Claim, provider_job_id: str) -> None:
     try:
         desk.adapter.cancel(provider_job_id)
     except Exception as error:
-        log("cancel.failed", logging.WARNING, provider_job_id=provider_job_id, error=error)
+        log("cancel.failed", logging.WARNING, backend=desk.backend, provider_job_id=provider_job_id, error=error)

@@ -166,7 +166,7 @@ class Runner:
                 with self._store.write() as connection:
                     batches.give_back(connection, claims[number:])
                 return
-            log("batch.claimed", batch=claim.batch_id, backend=self.backend, worker=desk.owner, fence=claim.fence)
+            launch.tell_claimed(desk, claim)
             if launch.submit(desk, self._spool, claim):
                 watch.expect(flights.FIRST_LOOK_S)
             else:

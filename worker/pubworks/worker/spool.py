@@ -44,7 +44,7 @@ class Spool:
             os.fsync(file.fileno())
         partial.rename(path)
         _sync(self.folder)
-        log("spool.kept", logging.WARNING, batch=claim.batch_id, provider_job_id=provider_job_id)
+        log("spool.kept", logging.WARNING, batch=claim.batch_id, backend=claim.backend, provider_job_id=provider_job_id)
 
     def replay(self, store: Store) -> None:
         """Store what was kept.

@@ -64,7 +64,15 @@ def after_result(desk: Desk, claim: Claim, error: Exception) -> float:
 def unreadable(desk: Desk, claim: Claim, error: Exception) -> None:
     """End a batch whose result is there and cannot be understood: another run would give, and cost, the same."""
     reason = f"{type(error).__name__}: {error}"
-    log("batch.trouble", logging.ERROR, batch=claim.batch_id, backend=desk.backend, call="read", error=reason)
+    log(
+        "batch.trouble",
+        logging.ERROR,
+        batch=claim.batch_id,
+        backend=desk.backend,
+        call="read",
+        cause="UNREADABLE",
+        error=reason,
+    )
     with desk.store.write() as connection:
         batches.fail(connection, claim, reason)
 
@@ -72,7 +80,10 @@ def unreadable(desk: Desk, claim: Claim, error: Exception) -> None:
 def after_question(desk: Desk, error: Exception, phase: Phase) -> float:
     """See to a question about runs that raised; it is asked again. Returns seconds until then."""
     verdict = _judge(desk, error, phase)
-    log("backend.silent", logging.WARNING, backend=desk.backend, call=phase, error=verdict.message)
+    log(
+        "backend.silent", logging.WARNING,
+        backend=desk.backend, call=phase, cause=verdict.cause, error=verdict.message,
+    )  # fmt: skip
     with desk.store.write() as connection:
         _note_request(connection, desk, verdict)
     return verdict.retry_after or desk.policy.backoff_s

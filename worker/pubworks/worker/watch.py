@@ -51,7 +51,7 @@ class Watch:
         self._times: list[float] = []
         self._not_before = 0.0
         self._over: deque[Look] = deque()
-        self._ends: dict[str, JobStatus | None] = {}
+        self._ends: dict[str, tuple[JobStatus | None, float]] = {}
         self._fetch_at = 0.0
         self._look_up_at = math.inf
         self._fetching: list[Claim] = []
@@ -123,10 +123,16 @@ class Watch:
             if status is None and look.age_s < self._desk.policy.listing_delay_s:
                 continue  # it may not be visible yet
             if status in (*JOB_FINAL_STATES, None):
-                log("run.over", logging.DEBUG, batch=look.batch_id, backend=self._desk.backend, status=status)
-                self._over.append(look)
-                self._ends[look.batch_id] = status
+                self._see_end(look, status)
         return True
+
+    def _see_end(self, look: Look, status: JobStatus | None) -> None:
+        log(
+            "run.over", logging.DEBUG,
+            batch=look.batch_id, backend=self._desk.backend, status=status, seconds=look.age_s,
+        )  # fmt: skip
+        self._over.append(look)
+        self._ends[look.batch_id] = (status, time.monotonic())
 
     def _heard_of(self, looks: list[Look]) -> None:
         if looks:
@@ -191,10 +197,10 @@ class Watch:
 
     def _fetch_one(self, claim: Claim) -> None:
         assert claim.provider_job_id is not None
-        status = self._ends.pop(claim.batch_id, None)
+        status, over_at = self._ends.pop(claim.batch_id, (None, time.monotonic()))
         try:
             work = prepare(self._desk.store, claim)
-            run = self._land(work, claim.provider_job_id)
+            run = self._land(work, claim.provider_job_id, over_at)
         except StoreUnreachable:
             raise  # its lease ends, and it is due again
         except Exception as error:
@@ -202,10 +208,10 @@ class Watch:
         else:
             self._unstored += [run] if run is not None else []
 
-    def _land(self, work: Work, provider_job_id: str) -> Run | None:
+    def _land(self, work: Work, provider_job_id: str, over_at: float) -> Run | None:
         job = self._desk.adapter.retrieve(provider_job_id)
         data = self._desk.adapter.fetch(job, work.claim.num_circuits)
-        return landing.landed(self._desk, work, data, provider_job_id)
+        return landing.landed(self._desk, work, data, provider_job_id, over_at)
 
     def _look_up_doubts(self) -> None:
         desk = self._desk
@@ -253,11 +259,19 @@ class Watch:
         self._desk.claim_in(0.0)
 
     def _cancel(self, look: Look, provider_job_id: str) -> None:
-        log("run.twice", logging.ERROR, batch=look.batch_id, provider_job_id=provider_job_id)
+        log(
+            "run.twice", logging.ERROR, batch=look.batch_id, backend=self._desk.backend, provider_job_id=provider_job_id
+        )
         try:
             self._desk.adapter.cancel(provider_job_id)
         except Exception as error:
-            log("cancel.failed", logging.WARNING, provider_job_id=provider_job_id, error=error)
+            log(
+                "cancel.failed",
+                logging.WARNING,
+                backend=self._desk.backend,
+                provider_job_id=provider_job_id,
+                error=error,
+            )
 
 
 def _as_told(error: Exception, status: JobStatus | None) -> Exception:

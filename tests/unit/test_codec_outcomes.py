@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from pubworks.codec.outcomes import (
     pack_bits,
     parse_outcomes,
     read_outcomes,
+    spread,
 )  # fmt: skip
 from pubworks.errors import ProviderError, StoreError
 
@@ -177,18 +179,22 @@ def test_level_one_of_another_form_is_refused(memories: list[Any], told: str) ->
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ([memory("0x1", "0x0")], "2 of 4 shots"),
-        ([memory(*["0x1"] * 4), memory(*["0x1"] * 5)], "5 of 4 shots"),
-        ([counts(_0x1=3)], "3 of 4 shots"),
-        ([counts(_0x1=2.5, _0x0=1.5)], "probabilities"),
-        ([counts(_0x1=0.5, _0x0=0.5)], "probabilities"),
-        ([counts(_0x1=-1, _0x0=5)], "probabilities"),
-        ([counts(_0x1=float("nan"))], "probabilities"),
+        ([memory(*["0x1"] * 4), memory(*["0x1"] * 5)], "4 to 5 shots of 4"),
+        ([counts(_0x1=5)], "5 to 5 shots of 4"),
+        ([counts(_0x1=3), counts(_0x1=0)], "0 to 3 shots of 4"),
+        ([counts(_0x1=-1, _0x0=5)], "nor probabilities"),
+        ([counts(_0x1=-0.1, _0x0=1.1)], "nor probabilities"),
+        ([counts(_0x1=0.5, _0x0=0.2)], "nor probabilities"),
+        ([counts(_0x1=1.5, _0x0=9.5)], "nor probabilities"),
+        ([counts(_0x1=1, _0x0=2.5)], "nor probabilities"),
+        ([counts(_0x1=float("nan"))], "nor probabilities"),
+        ([counts(_0x1=float("inf"))], "nor probabilities"),
+        ([memory("1-", "--")], "lost a qubit in every shot"),
         ([counts(_0x1="many")], "not numbers"),
         ([counts(_0xff=4)], "where 2 classical bits were measured"),
-        ([SimpleNamespace()], "neither memory nor counts"),
-        ([SimpleNamespace(memory=[], counts={})], "neither memory nor counts"),
-        ([memory(*["0x1"] * 4), SimpleNamespace()], "neither memory nor counts"),
+        ([SimpleNamespace()], "neither counts nor memory"),
+        ([SimpleNamespace(memory=[], counts={})], "neither counts nor memory"),
+        ([memory(*["0x1"] * 4), SimpleNamespace()], "neither counts nor memory"),
     ],
 )
 def test_an_answer_that_cannot_be_right_is_refused(answer: list[Any], told: str) -> None:
@@ -207,6 +213,72 @@ def test_counts_as_whole_floats_are_counts() -> None:
     read = read_outcomes([counts(_0x1=3.0, _0x0=1.0)], num_clbits=1, shots=4, measures=True)
     assert isinstance(read, Counts)
     assert sorted(rows(read.expand(0))) == [b"\0", b"\1", b"\1", b"\1"]
+
+
+@given(st.integers(1, 70), st.data())
+def test_memory_is_believed_where_the_counts_say_the_same(width: int, data: st.DataObject) -> None:
+    shots = data.draw(st.lists(st.integers(0, 2**width - 1), min_size=1, max_size=9))
+    styles = st.sampled_from([hex, bin, int, lambda shot: format(shot, f"0{width}b")])
+    of_memory, of_counts = data.draw(styles), data.draw(styles)
+    item = SimpleNamespace(memory=list(map(of_memory, shots)), counts=dict(Counter(map(of_counts, shots))))
+    read = read_outcomes([item], num_clbits=width, shots=len(shots))
+    assert isinstance(read, Memory)
+    assert rows(read.bits[0]) == expected(shots, width)
+    item.memory = [of_memory(0)] * len(shots)  # as a backend gives that does not keep it
+    again = read_outcomes([item], num_clbits=width, shots=len(shots))
+    told = rows(again.bits[0] if isinstance(again, Memory) else again.expand(0))
+    assert sorted(told) == sorted(expected(shots, width))
+
+
+@given(st.lists(st.sampled_from(["00", "01", "10", "1-", "-0", "22", "2 1"]), min_size=1, max_size=9), st.booleans())
+def test_shots_that_lost_a_qubit_are_dropped(shots: list[str], as_memory: bool) -> None:
+    kept = [shot for shot in shots if not set(shot) & set("-2")]
+    item = SimpleNamespace(memory=shots) if as_memory else SimpleNamespace(counts=dict(Counter(shots)))
+    if not kept:
+        with pytest.raises(ProviderError, match="lost a qubit in every shot"):
+            read_outcomes([item], num_clbits=2, shots=len(shots))
+        return
+    read = read_outcomes([item], num_clbits=2, shots=len(shots))
+    told = rows(read.bits[0] if isinstance(read, Memory) else read.expand(0))
+    assert sorted(told) == sorted(expected([int(shot, 2) for shot in kept], 2))
+
+
+def test_fewer_shots_come_as_counts() -> None:
+    read = read_outcomes([memory("0x1", "0x0"), counts(_0x3=3)], num_clbits=2, shots=4)
+    assert isinstance(read, Counts)
+    assert read.shots.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"0x0": 0.25, "0x1": 0.75},
+        {"00": 250.0, "01": 751.0},
+        {"00": 249.6, "01": 750.4},
+        {"0 0": np.float64(250), "0 1": np.float64(749)},
+    ],
+)
+def test_probabilities_and_what_was_rounded_from_them_are_drawn_from_once(answer: dict[str, float]) -> None:
+    items = [SimpleNamespace(counts=answer), SimpleNamespace(counts={list(answer)[1]: 1.0})]
+    read = read_outcomes(items, num_clbits=2, shots=1000, seed=5)
+    assert isinstance(read, Counts)
+    assert read.drawn_with == 5
+    assert read.shots.tolist() == [1000, 1000]
+    assert 150 < read.counts[0] < 350
+    again = read_outcomes(items, num_clbits=2, shots=1000, seed=5)
+    assert again.to_bytes() == read.to_bytes()
+    assert from_bytes(read.to_bytes()).drawn_with == 5  # type: ignore[union-attr]
+
+
+@given(st.integers(0, 12), st.data())
+def test_bits_are_spread_to_their_places(num_clbits: int, data: st.DataObject) -> None:
+    places = data.draw(st.permutations(range(num_clbits)))[: data.draw(st.integers(0, num_clbits))]
+    shots = data.draw(st.lists(st.integers(0, 2 ** len(places) - 1), min_size=1, max_size=5))
+    narrow = read_outcomes([memory(*map(hex, shots))], num_clbits=len(places), shots=len(shots))
+    wide = spread(narrow, places, num_clbits)
+    assert isinstance(wide, Memory)
+    numbers = [sum((shot >> bit & 1) << place for bit, place in enumerate(places)) for shot in shots]
+    assert rows(wide.bits[0]) == expected(numbers, num_clbits)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from qiskit_aer import AerSimulator
 from pubworks.client import Client, Job, Sampler
 from pubworks.collector.collect import SHOT_ORDER_LOST
 from pubworks.errors import JobFailed
-from pubworks.testing.backends import CountsOnlyBackend, Fault, FlakyBackend, KeyStyle, MemoryBackend
+from pubworks.testing.backends import CountsOnlyBackend, Fault, FlakyBackend, KeyStyle, LossyBackend, MemoryBackend
 
 AER = AerSimulator()
 STYLES: list[KeyStyle] = ["hex", "bits", "spaced", "int", "binary"]
@@ -77,11 +77,7 @@ def test_memory_in_any_style_is_the_same(client: Client, keys: KeyStyle) -> None
         (Fault.RUN_RAISES, "the provider refuses", 3),
         (Fault.RESULT_RAISES, "the result is lost", 3),
         (Fault.RESULT_FAILED, "scripted failure", 3),
-        (Fault.EXPERIMENT_FAILED, "scripted failure of one circuit", 3),
         (Fault.EXPERIMENT_MISSING, "1 results for 2 circuits", 3),
-        (Fault.FEWER_SHOTS, "100 of 200 shots", 1),
-        (Fault.EMPTY, "neither memory nor counts", 1),
-        (Fault.TOO_WIDE, "11 classical bits were measured", 1),
     ],
 )
 def test_a_fault_that_stays_fails_the_job_and_says_why(client: Client, fault: Fault, told: str, attempts: int) -> None:
@@ -104,7 +100,7 @@ def test_a_fault_that_passes_costs_an_attempt_and_changes_nothing(client: Client
 
 
 def test_a_fault_in_one_run_leaves_the_others(client: Client) -> None:
-    backend = FlakyBackend(AER, [Fault.NONE, Fault.FEWER_SHOTS], max_circuits=2)
+    backend = FlakyBackend(AER, [Fault.NONE, Fault.ALL_EMPTY], max_circuits=2)
     job = run(client, backend, [circuit()] * 6)
     with pytest.raises(JobFailed, match=r"2 PUBs failed\. PUB 2: .*; PUB 3: .* gives the other PUBs"):
         job.result()
@@ -113,6 +109,65 @@ def test_a_fault_in_one_run_leaves_the_others(client: Client) -> None:
     assert all(sum(pub.data.a.get_counts().values()) == 200 for pub in partial)
     assert job.record().state == "PARTIAL"
     assert Counter(row["state"] for row in job.provider_jobs()) == {"DONE": 2, "FAILED": 1}
+
+
+@pytest.mark.parametrize(
+    ("fault", "told", "runs"),
+    [
+        (Fault.EXPERIMENT_FAILED, "scripted failure of one circuit", ["DONE", "FAILED", "FAILED"]),
+        (Fault.EMPTY, "neither counts nor memory", ["DONE"]),
+        (Fault.TOO_WIDE, "11 classical bits were measured", ["DONE"]),
+    ],
+)
+def test_a_circuit_that_fails_leaves_those_of_its_run(client: Client, fault: Fault, told: str, runs: list[str]) -> None:
+    """What came was paid for; only the circuit that failed is tried again, unless that would give the same."""
+    job = run(client, FlakyBackend(AER, [fault] * 5), [circuit(), circuit(), circuit()])
+    with pytest.raises(JobFailed, match=rf"1 PUBs failed\. PUB 0: .*{told}"):
+        job.result()
+    assert job.result(partial=True).metadata["pubs"] == [1, 2]
+    assert [row["state"] for row in job.provider_jobs()] == runs
+    assert [event.what for event in job.timeline()].count("rest") == 1
+
+
+def test_a_circuit_that_fails_once_is_run_again_alone(client: Client) -> None:
+    backend = FlakyBackend(AER, [Fault.EXPERIMENT_FAILED])
+    result = run(client, backend, [circuit(), circuit(), (circuit(), None, 100)]).result()
+    assert [call.num_circuits for call in backend.calls] == [2, 1, 1]
+    undisturbed = run(client, FlakyBackend(AER, []), [circuit(), circuit()]).result()
+    assert result[1].data.a == undisturbed[1].data.a
+
+
+@pytest.mark.parametrize("max_circuits", [None, 1])
+def test_shots_that_did_not_come_are_asked_for_again(client: Client, max_circuits: int | None) -> None:
+    backend = FlakyBackend(AER, [Fault.FEWER_SHOTS] * 3, max_circuits=max_circuits)
+    job = run(client, backend, [circuit(), circuit()])
+    result = job.result()
+    for pub in result:
+        assert sum(pub.data.a.get_counts().values()) == 200
+        assert pub.metadata["lost_shots"] in (175, 100, 150)
+    asked = [call.options["shots"] for call in backend.calls]
+    assert asked == ([200, 100, 50, 25] if max_circuits is None else [200, 200, 100, 100, 50])
+    seeds = [call.options["seed_simulator"] for call in backend.calls]
+    assert len(set(seeds[max_circuits or 0 :])) == len(seeds) - (max_circuits or 0)  # no samples are drawn twice
+    assert job.record().state == "DONE"
+    assert job.progress().batches["DONE"] == len(asked)
+
+
+@pytest.mark.parametrize("kept", [[0.5], [0.9, 0.2, 0.7]])
+def test_lost_shots_are_topped_up_whatever_is_lost(client: Client, kept: list[float]) -> None:
+    job = run(client, LossyBackend(AER, keep=kept), [circuit()] * 3)
+    reference = Counter(run(client, AER, [circuit()]).result()[0].join_data().get_counts())
+    for pub in job.result():
+        counts = pub.join_data().get_counts()
+        assert sum(counts.values()) == 200
+        assert set(counts) <= set(reference)
+        assert pub.metadata["lost_shots"] > 0
+
+
+def test_a_backend_that_gives_hardly_any_shots_is_not_asked_for_ever(client: Client) -> None:
+    job = run(client, LossyBackend(AER, keep=[0.05]), [circuit()])
+    with pytest.raises(JobFailed, match="10 of 200 shots. Set max_shots"):
+        job.result()
 
 
 def test_a_pub_over_a_good_and_a_bad_run_has_no_result(client: Client) -> None:

@@ -191,19 +191,42 @@ class Adapter:
 
     @staticmethod
     def fetch(job: Any, num_circuits: int) -> list[Any]:
-        """Return ``ExperimentResult.data`` of every circuit, in order.
+        """Return ``ExperimentResult.data`` of every circuit, in order; of one that failed, a ``ProviderError``.
 
         Raises:
-            ProviderError: The run failed, or the number of results is not that of the circuits.
+            ProviderError: The whole run failed, or the number of results is not that of the circuits.
         """
         result = job.result()
-        experiments = list(getattr(result, "results", None) or [])
-        failed = [item for item in experiments if item is None or not getattr(item, "success", True)]
-        if failed or not getattr(result, "success", True):
+        experiments = _experiments(result)
+        failed = [item for item in experiments if not _succeeded(item)]
+        succeeded = all(getattr(one, "success", True) for one in _as_list(result))
+        if len(failed) == len(experiments) and (failed or not succeeded):
             raise ProviderError(f"The provider reports failure: {_reason(result, failed)}")
         if len(experiments) != num_circuits:
-            raise ProviderError(f"The provider returned {len(experiments)} results for {num_circuits} circuits.")
-        return [item.data for item in experiments]
+            raise ProviderError(
+                f"The provider returned {len(experiments)} results for {num_circuits} circuits, "
+                f"in a {type(result).__name__}."
+            )
+        if not succeeded and not failed:
+            raise ProviderError(f"The provider reports failure: {_reason(result, failed)}")
+        return [item.data if _succeeded(item) else _failure(item) for item in experiments]
+
+
+def _as_list(result: Any) -> list[Any]:
+    """Return the results that a provider gave: one, or a list of them, each of some of the circuits."""
+    return list(result) if isinstance(result, (list, tuple)) else [result]
+
+
+def _experiments(result: Any) -> list[Any]:
+    return [item for one in _as_list(result) for item in getattr(one, "results", None) or []]
+
+
+def _succeeded(experiment: Any) -> bool:
+    return experiment is not None and bool(getattr(experiment, "success", True))
+
+
+def _failure(experiment: Any) -> ProviderError:
+    return ProviderError(f"The provider reports failure of one circuit: {getattr(experiment, 'status', 'no result')}")
 
 
 def _as_status(status: Any) -> JobStatus:
@@ -226,5 +249,5 @@ _STATUS_WORDS = {
 
 
 def _reason(result: Any, failed: list[Any]) -> str:
-    of_circuits = [str(getattr(item, "status", "no result")) for item in failed[:3]]
-    return "; ".join([str(getattr(result, "status", "no status")), *of_circuits])
+    of_runs = [str(getattr(one, "status", "no status")) for one in _as_list(result)[:3]]
+    return "; ".join([*of_runs, *(str(getattr(item, "status", "no result")) for item in failed[:3])])

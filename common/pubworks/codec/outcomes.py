@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from operator import index
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pubworks.codec.arrays import pack, unpack
+from pubworks.codec.probabilities import are_probabilities, draw
 from pubworks.errors import ProviderError, StoreError
 
 
@@ -42,16 +43,44 @@ class Counts:
     counts: NDArray[np.int64]
     #: Index behind the last outcome of each circuit; shape (circuits,).
     ends: NDArray[np.int64]
+    #: Seed with which the counts were drawn, where the backend gave probabilities.
+    drawn_with: int | None = None
+    #: Shots that were asked for, where more were than a chunk has.
+    asked: int | None = None
+
+    @property
+    def shots(self) -> NDArray[np.int64]:
+        """Shots of each circuit; shape (circuits,)."""
+        return np.add.reduceat(self.counts, self.ends - np.diff(self.ends, prepend=0))
 
     def to_bytes(self) -> bytes:
         """Return the stored form."""
-        return pack({"kind": "counts"}, [self.outcomes, self.counts, self.ends])
+        notes = {"drawn_with": self.drawn_with, "asked": self.asked}
+        header = {"kind": "counts", **{name: value for name, value in notes.items() if value is not None}}
+        return pack(header, [self.outcomes, self.counts, self.ends])
 
     def expand(self, circuit: int) -> NDArray[np.uint8]:
         """Return the outcomes of one circuit, equal ones side by side; shape (shots, bytes)."""
         first = self.ends[circuit - 1] if circuit else 0
         chosen = slice(first, self.ends[circuit])
         return np.repeat(self.outcomes[chosen], self.counts[chosen], axis=0)
+
+
+def spread(outcomes: Outcomes, places: Sequence[int], num_clbits: int) -> Outcomes:
+    """Return outcomes with each bit in its place among more of them; the others are 0.
+
+    Args:
+        outcomes: Of as many bits as there are places, the first one the least significant.
+        places: Where each of them belongs.
+        num_clbits: How many there are to be.
+    """
+    if isinstance(outcomes, Kerneled) or list(places) == list(range(num_clbits)):
+        return outcomes
+    packed = outcomes.bits if isinstance(outcomes, Memory) else outcomes.outcomes
+    bits = np.unpackbits(packed, axis=-1)
+    wide = np.zeros((*bits.shape[:-1], num_clbits), dtype=np.uint8)
+    wide[..., [num_clbits - 1 - place for place in places]] = bits[..., bits.shape[-1] - 1 - np.arange(len(places))]
+    return Memory(pack_bits(wide)) if isinstance(outcomes, Memory) else replace(outcomes, outcomes=pack_bits(wide))
 
 
 @dataclass(frozen=True)
@@ -79,13 +108,18 @@ def from_bytes(data: bytes) -> Outcomes:
     """
     header, arrays = unpack(data)
     try:
-        return _KINDS[header["kind"]](*arrays)
+        return _KINDS[header.pop("kind")](*arrays, **header)
     except (KeyError, TypeError) as error:
         raise StoreError(f"A stored chunk is of an unknown kind: {header}. Upgrade this installation.") from error
 
 
-def read_outcomes(data: Sequence[Any], *, num_clbits: int, shots: int, measures: bool, meas_level: int = 2) -> Outcomes:
+def read_outcomes(
+    data: Sequence[Any], *, num_clbits: int, shots: int, measures: bool = True, meas_level: int = 2, seed: int = 0
+) -> Outcomes:
     """Return what a provider reported for the circuits of one slice.
+
+    Memory tells the order of the shots, and is believed where the counts, if there are any, say the same. Fewer shots
+    than were asked for come as counts.
 
     Args:
         data: ``ExperimentResult.data`` of each circuit, in order.
@@ -93,50 +127,85 @@ def read_outcomes(data: Sequence[Any], *, num_clbits: int, shots: int, measures:
         shots: Shots that were asked for.
         measures: Whether the circuits write to their classical bits at all; if not, all bits are 0.
         meas_level: 2 for bits, 1 for complex values.
+        seed: Draws samples, where the backend gives probabilities.
 
     Raises:
-        ProviderError: There are neither memory nor counts, they have another width, or shots are missing.
+        ProviderError: There are neither memory nor counts, they have another width, or there are too many or no shots.
     """
     memories: list[Any] = [getattr(item, "memory", None) for item in data]
     if meas_level == 1:
         return _kerneled(memories, shots)
-    if all(memory is not None and len(memory) for memory in memories):
-        return Memory(np.stack([_read_memory(memory, num_clbits, shots) for memory in memories]))
-    counts: list[Any] = [getattr(item, "counts", None) for item in data]
-    if all(counts):
-        return _join_counts([_read_counts(item, num_clbits, shots) for item in counts])
-    if not measures:
+    if all(map(_tells_order, data, memories, repeat(shots))):
+        return Memory(np.stack([parse_outcomes(memory, num_clbits) for memory in memories]))
+    if not measures and not any(_has_some(item) for item in data):
         return Memory(np.zeros((len(data), shots, num_bytes(num_clbits)), dtype=np.uint8))
-    raise ProviderError(
-        "The backend returned neither memory nor counts for a circuit that measures. "
-        "Run the circuit on it by hand and look at result().data()."
-    )
+    return read_counts(data, widths=[num_clbits] * len(data), shots=shots, seed=seed)
 
 
-def read_counts(data: Sequence[Any], *, widths: Sequence[int], shots: int) -> Counts:
+def _tells_order(item: Any, memory: Any, shots: int) -> bool:
+    """Return whether a memory has every shot, and nothing that its counts do not have."""
+    if memory is None or len(memory) != shots:
+        return False
+    counts = getattr(item, "counts", None)
+    seen = Counter(memory)
+    if any(isinstance(key, str) and _is_lost(key) for key in seen):
+        return False
+    return not counts or seen == counts or _written_otherwise(seen, counts)
+
+
+def _written_otherwise(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
+    """Return whether two tables are equal, one in another style of writing than the other."""
+    return Counter(_as_numbers(one)) == Counter(_as_numbers(other))
+
+
+def _as_numbers(table: Mapping[Any, Any]) -> dict[Any, Any]:
+    numbers: Counter[Any] = Counter()
+    for key, count in table.items():
+        numbers[_as_number(key)] += count
+    return dict(numbers)
+
+
+def _as_number(key: Any) -> Any:
+    """Return the number that an outcome stands for; what stands for none as it is.
+
+    >>> [_as_number(key) for key in ("0x5", "1 01", 5, "0b101")]
+    [5, 5, 5, 5]
+    """
+    try:
+        return int(key.replace(" ", ""), 16 if key.startswith("0x") else 2) if isinstance(key, str) else index(key)
+    except (ValueError, TypeError):
+        return key
+
+
+def read_counts(data: Sequence[Any], *, widths: Sequence[int], shots: int, seed: int = 0) -> Counts:
     """Return the counts that a provider reported for the circuits of one slice.
 
     Fewer shots than were asked for are taken as they are: a device may lose some, and counts say how many there are.
+    From probabilities as many samples are drawn as were asked for, and the counts say with which seed.
 
     Args:
         data: ``ExperimentResult.data`` of each circuit, in order.
         widths: Classical bits of each circuit; all outcomes are packed to the widest.
         shots: Shots that were asked for.
+        seed: Draws samples, where the backend gives probabilities.
 
     Raises:
         ProviderError: There are neither counts nor memory, they have another width, or there are too many or no shots.
     """
     tables = [_counts_or_memory(item) for item in data]
-    lengths = np.array([len(table) for table in tables])
-    ends = np.cumsum(lengths)
+    drawn = [place for place, table in enumerate(tables) if are_probabilities(table, shots)]
+    for place in drawn:
+        tables[place] = draw(tables[place], shots, [seed, place])
+    ends = np.cumsum(np.array([len(table) for table in tables]))
     counts = _whole_numbers(chain.from_iterable(table.values() for table in tables), int(ends[-1]))
-    received = np.add.reduceat(counts, ends - lengths)
-    if received.min() == 0 or received.max() > shots:
-        raise ProviderError(f"The backend returned {received.min()} to {received.max()} shots of {shots}.")
     outcomes = np.zeros((len(counts), num_bytes(max(widths))), dtype=np.uint8)
     for width in sorted(set(widths)):
         _place(outcomes, tables, np.array(widths) == width, ends, width)
-    return Counts(outcomes, counts, ends)
+    read = Counts(outcomes, counts, ends, seed if drawn else None)
+    received = read.shots
+    if received.min() == 0 or received.max() > shots:
+        raise ProviderError(f"The backend returned {received.min()} to {received.max()} shots of {shots}.")
+    return read
 
 
 def _place(
@@ -161,13 +230,31 @@ _KEY_BYTES = 1 << 20
 
 
 def _counts_or_memory(item: Any) -> Mapping[Any, Any]:
-    counts, memory = getattr(item, "counts", None), getattr(item, "memory", None)
-    if not counts and (memory is None or not len(memory)):
+    """Return how often each outcome was seen, without shots of which a qubit was lost."""
+    if not _has_some(item):
         raise ProviderError(
             "The backend returned neither counts nor memory for a circuit that measures. "
             "Run the circuit on it by hand and look at result().data()."
         )
-    return counts or Counter(memory)
+    table = getattr(item, "counts", None) or Counter(item.memory)
+    lost = [key for key in table if isinstance(key, str) and _is_lost(key)]
+    if lost and len(lost) == len(table):
+        raise ProviderError(f"The backend lost a qubit in every shot: {lost[0]!r} is one of its outcomes.")
+    return {key: table[key] for key in table if key not in lost} if lost else table
+
+
+def _has_some(item: Any) -> bool:
+    memory = getattr(item, "memory", None)
+    return bool(getattr(item, "counts", None)) or (memory is not None and len(memory) > 0)
+
+
+def _is_lost(key: str) -> bool:
+    """Return whether a bitstring says that a qubit was lost: ``-`` or ``2`` in the place of a bit.
+
+    >>> [_is_lost(key) for key in ("01-", "2 1", "0x2", "-", "101", "-1")]
+    [True, True, False, True, False, True]
+    """
+    return key[1:2] != "x" and ("-" in key or "2" in key) and not key.strip("012- ")
 
 
 def num_bytes(num_bits: int) -> int:
@@ -264,35 +351,19 @@ def pack_bits(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.packbits(np.pad(bits, padding), axis=-1)
 
 
-def _read_memory(memory: Sequence[str], width: int, shots: int) -> NDArray[np.uint8]:
-    _check_shots(len(memory), shots)
-    return parse_outcomes(memory, width)
-
-
-def _read_counts(counts: Mapping[Any, Any], width: int, shots: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    numbers = _whole_numbers(counts.values(), len(counts))
-    _check_shots(int(numbers.sum()), shots)
-    return parse_outcomes(counts, width), numbers
-
-
 def _whole_numbers(counts: Iterable[Any], length: int) -> NDArray[np.int64]:
     try:
         values = np.fromiter(counts, dtype=float, count=length)
     except (ValueError, TypeError) as error:
         raise ProviderError(f"The backend returned counts that are not numbers: {error}.") from error
     if not np.all((values >= 0) & (values == np.round(values))):
-        raise ProviderError("The backend returned probabilities instead of counts; they are not samples.")
+        raise ProviderError("The backend returned counts that are no whole numbers, nor probabilities.")
     return values.astype(np.int64)
 
 
 def _check_shots(got: int, asked: int) -> None:
     if got != asked:
         raise ProviderError(f"The backend returned {got} of {asked} shots. Lower max_shots if it caps them silently.")
-
-
-def _join_counts(parts: list[tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> Counts:
-    outcomes, counts = (np.concatenate(items) for items in zip(*parts, strict=True))
-    return Counts(outcomes, counts, np.cumsum([len(item) for item, _ in parts]))
 
 
 def _kerneled(memories: list[Any], shots: int) -> Kerneled:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Update, and_, bindparam, case, delete, f
 
 from pubworks.policy import Policy
 from pubworks.states import LEASED, BatchState, JobState, RunState
-from pubworks.store import limits, sessions, splits
+from pubworks.store import limits, rests, sessions, splits
 from pubworks.store.engine import now
 from pubworks.store.jobs import cancel_given_back, settle
 from pubworks.store.records import Claim, Run, Slice, Taken
@@ -146,6 +146,8 @@ def accept(connection: Connection, held: Claim, provider_job_id: str, first_look
 def complete(connection: Connection, runs: Sequence[Run]) -> dict[str, list[int]]:
     """Store the chunks of batches and end them: the first result of a batch counts, whoever brings it.
 
+    What a run did not bring becomes a batch of its own.
+
     Returns:
         The PUBs of each job that are ready to be merged now.
     """
@@ -185,11 +187,16 @@ def _complete_job(connection: Connection, job_id: str, runs: Sequence[Run]) -> l
     merged = {pub: data for run in runs for pub, data in run.merged.items()}
     if merged:
         insert_results(connection, job_id, merged)
+    partial = [run for run in runs if run.rests]
+    rests.expect_more(connection, job_id, partial)
     ready = _lower_missing(connection, job_id, runs, merged)
     for run in runs:
         record(connection, job_id, "done", run.claim.batch_id)
         splits.judge_twin(connection, run.claim.batch_id, is_over=True)
-    settle(connection, job_id, batches_ended=len(runs))
+    given_up = rests.leave(connection, job_id, partial)
+    settle(connection, job_id, batches_ended=len(runs) + given_up)
+    if partial:
+        cancel_given_back(connection, job_id)
     return ready
 
 

@@ -123,15 +123,39 @@ class Taken:
 
 
 @dataclass(frozen=True)
+class Rest:
+    """What a run left to do of its batch, as a batch of its own."""
+
+    slices: tuple[Slice, ...]
+    shots: int
+    reason: str
+    #: Whether these are further shots of circuits that the run has; else circuits that failed.
+    more: bool = False
+    #: Failures that count, with this one, and seconds until it is due.
+    attempts: int = 0
+    wait_s: float = 0.0
+    #: Whether it is not tried any more.
+    given_up: bool = False
+
+    @property
+    def num_circuits(self) -> int:
+        """Circuits of one run."""
+        return sum(piece.num_circuits for piece in self.slices)
+
+
+@dataclass(frozen=True)
 class Run:
     """A run that came back, ready to be stored."""
 
+    #: Its slices and shots are those that came.
     claim: Claim
     #: One stored chunk per slice, in order.
     chunks: list[bytes]
     #: Results of the PUBs that this batch covers alone.
     merged: dict[int, bytes]
     provider_job_id: str | None
+    #: What did not come; its shots start where those of the claim end.
+    rests: tuple[Rest, ...] = ()
     #: When it was over, or was seen to be, by the monotonic clock.
     over_at: float = field(default_factory=time.monotonic)
 

@@ -257,8 +257,9 @@ class Fault(StrEnum):
     EXPERIMENT_MISSING = "experiment missing"
     #: Each circuit has half of the shots that were asked for.
     FEWER_SHOTS = "fewer shots"
-    #: There are neither memory nor counts.
+    #: There are neither memory nor counts of one circuit, or of any.
     EMPTY = "empty"
+    ALL_EMPTY = "all empty"
     #: Outcomes are wider than the circuit's classical bits.
     TOO_WIDE = "too wide"
 
@@ -306,6 +307,9 @@ def _with_fault(result: Result, fault: Fault) -> Result:
             experiment.data = ExperimentResultData(memory=memory[: len(memory) // 2])
     elif fault == Fault.EMPTY:
         first.data = ExperimentResultData()
+    elif fault == Fault.ALL_EMPTY:
+        for experiment in result.results:
+            experiment.data = ExperimentResultData()
     elif fault == Fault.TOO_WIDE:
         first.data = ExperimentResultData(memory=[hex(1 << 100)] * len(first.data.memory))
     return result

@@ -23,6 +23,7 @@ _TEXTS = {
     "held": "held for a decision: {reason}",
     "fetch failed": "its result could not be fetched: {reason}",
     "split": "halved: {reason}",
+    "rest": "what its run left to do: {reason}",
     "failed": "failed: {error}",
     "cancelled": "cancelled, {batches} batches were never run",
     "finished": "ended as {state}",

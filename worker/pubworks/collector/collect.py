@@ -67,11 +67,19 @@ def merge(pub: StoredPub, parts: Iterable[Part]) -> bytes:
     if any(isinstance(part.outcomes, Kerneled) for part in parts):
         values = _join_kerneled(pub, parts)
         return encode(pub.shape, [Field(name, values) for name, _ in pub.readout["registers"]], metadata)
-    if any(isinstance(part.outcomes, Counts) for part in parts):
-        metadata["shot_order"] = SHOT_ORDER_LOST
+    metadata |= _notes(parts)
     joint = _join_bits(pub, parts)
     fields = [_register(pub, joint, name, bits) for name, bits in pub.readout["registers"]]
     return encode(pub.shape, fields, metadata)
+
+
+def _notes(parts: Sequence[Part]) -> dict[str, Any]:
+    """Return what is to be known about counts: that they are shuffled, drawn from probabilities, of several runs."""
+    counts = [(part, part.outcomes) for part in parts if isinstance(part.outcomes, Counts)]
+    lost = sum((part.end - part.first) * (of.asked - part.shots) for part, of in counts if of.asked is not None)
+    drawn_with = sorted({of.drawn_with for _, of in counts if of.drawn_with is not None})
+    notes = {"lost_shots": lost, "drawn_with_seeds": drawn_with}
+    return {**({"shot_order": SHOT_ORDER_LOST} if counts else {}), **{key: note for key, note in notes.items() if note}}
 
 
 def merge_alone(pub: StoredPub, outcomes: Outcomes) -> bytes:
@@ -88,7 +96,7 @@ def _join_bits(pub: StoredPub, parts: Sequence[Part]) -> NDArray[np.uint8]:
             joint[part.first : part.end, shots] = part.outcomes.bits
         elif isinstance(part.outcomes, Counts):
             for circuit in range(part.first, part.end):
-                joint[circuit, shots] = _shuffled(pub, part, part.outcomes, circuit)
+                joint[circuit, shots] = _shuffled(pub, part, part.outcomes, circuit)[: part.shots]
     return joint
 
 

@@ -14,6 +14,7 @@ from pubworks.store.records import Run
 from pubworks.telemetry import log
 from pubworks.worker import trouble
 from pubworks.worker.desk import Desk
+from pubworks.worker.reading import read
 from pubworks.worker.submission import Work
 
 
@@ -28,16 +29,16 @@ def landed(desk: Desk, work: Work, data: list[Any], provider_job_id: str | None,
         over_at: When it was over, or was seen to be, by the monotonic clock.
     """
     try:
-        outcomes = work.read(data)
-        chunks = [part.to_bytes() for part in outcomes]
+        came = read(desk, work, data)
+        chunks = [part.to_bytes() for part in came.outcomes]
     except StoreUnreachable:
         raise
     except Exception as error:
         trouble.unreadable(desk, work.claim, error)
         return None
     log("run.fetched", logging.DEBUG, batch=work.claim.batch_id, backend=desk.backend)
-    merged = {pub: merge_alone(work.pubs[pub], outcomes[position]) for position, pub in work.covered_alone()}
-    return Run(work.claim, chunks, merged, provider_job_id, over_at)
+    merged = {pub: merge_alone(work.pubs[pub], came.outcomes[position]) for position, pub in came.work.covered_alone()}
+    return Run(came.work.claim, chunks, merged, provider_job_id, came.rests, over_at)
 
 
 def store(desk: Desk, runs: Sequence[Run], *, durable: bool = True) -> None:
@@ -75,6 +76,10 @@ def _tell_done(desk: Desk, run: Run) -> None:
         "batch.done", batch=claim.batch_id, backend=desk.backend, circuits=claim.num_circuits,
         shots=claim.num_circuits * claim.shots, seconds=time.monotonic() - run.over_at,
     )  # fmt: skip
+    for rest in run.rests:
+        log("batch.left", logging.WARNING, batch=claim.batch_id, backend=desk.backend, reason=rest.reason)
+        if not rest.given_up:
+            desk.claim_in(rest.wait_s)
 
 
 def _complete(desk: Desk, runs: Sequence[Run], *, durable: bool) -> dict[str, list[int]]:

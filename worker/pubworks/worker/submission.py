@@ -6,13 +6,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from qiskit import QuantumCircuit
 
 from pubworks.backends.adapter import Adapter
 from pubworks.codec import circuits as circuit_codec
-from pubworks.codec.outcomes import Outcomes, read_counts, read_outcomes
 from pubworks.store import jobs
 from pubworks.store.records import Claim, Slice
 from pubworks.store.store import Store
@@ -43,19 +41,6 @@ class Work:
         templates = self.templates
         return [circuit for piece in self.claim.slices for circuit in self._bind(piece, adapter, templates)]
 
-    def read(self, data: list[Any]) -> list[Outcomes]:
-        """Return the outcomes per slice from what the provider returned per circuit.
-
-        Raises:
-            ProviderError: The provider's answer cannot be understood.
-        """
-        chunks, start = [], 0
-        for piece in self.claim.slices:
-            end = start + piece.num_circuits
-            chunks.append(self._read_slice(piece, data[start:end]))
-            start = end
-        return chunks
-
     def covered_alone(self) -> Iterator[tuple[int, int]]:
         """Yield (position of the slice, PUB) of the PUBs that this batch covers without any other."""
         for position, piece in enumerate(self.claim.slices):
@@ -71,20 +56,6 @@ class Work:
         if pub.values is None:
             return [template] * piece.num_circuits
         return [template.assign_parameters(row) for row in pub.values[piece.first : piece.end]]
-
-    def _read_slice(self, piece: Slice, data: list[Any]) -> Outcomes:
-        pub = self.pubs[piece.pub]
-        readout = pub.readout
-        if pub.plan is not None:
-            widths = readout["num_clbits"] + pub.plan.widths[pub.plan.settings[piece.first : piece.end]]
-            return read_counts(data, widths=widths.tolist(), shots=self.claim.shots)
-        return read_outcomes(
-            data,
-            num_clbits=readout["num_clbits"],
-            shots=self.claim.shots,
-            measures=readout["measures"],
-            meas_level=self.claim.run_options.get("meas_level") or 2,
-        )
 
 
 def prepare(store: Store, claim: Claim) -> Work:

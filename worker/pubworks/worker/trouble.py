@@ -13,7 +13,7 @@ from pubworks.errors import ProviderError
 from pubworks.policy import Policy
 from pubworks.states import RunState
 from pubworks.store import batches, doubts, fleet, flights, limits
-from pubworks.store.records import Claim
+from pubworks.store.records import Claim, Rest, Slice
 from pubworks.telemetry import log
 from pubworks.worker.desk import Desk
 from pubworks.worker.submission import Work
@@ -75,6 +75,15 @@ def unreadable(desk: Desk, claim: Claim, error: Exception) -> None:
     )
     with desk.store.write() as connection:
         batches.fail(connection, claim, reason)
+
+
+def failed_circuit(desk: Desk, claim: Claim, cell: Slice, error: ProviderError) -> Rest:
+    """Return what is to be done about a circuit that failed in a run in which others did not."""
+    verdict, attempts = _judge(desk, error, Phase.RESULT), claim.attempts + 1
+    given_up = verdict.cause in (Cause.REJECTED, Cause.TOO_LARGE) or attempts >= desk.policy.max_attempts
+    reason = verdict.message + (f" (attempt {attempts} of {desk.policy.max_attempts})" if given_up else "")
+    wait = backoff(desk.policy, attempts)
+    return Rest((cell,), claim.shots, reason, attempts=attempts, wait_s=wait, given_up=given_up)
 
 
 def after_question(desk: Desk, error: Exception, phase: Phase) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -17,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pubworks.errors import JobNotFound, NothingToRetry
 from pubworks.policy import Policy
 from pubworks.states import BatchState, JobState
-from pubworks.store import batches, doubts, flights, jobs, limits, results
-from pubworks.store.records import BatchDraft, Claim, JobDraft, Look, PubDraft, Run, Slice
+from pubworks.store import batches, doubts, flights, jobs, limits, results, splits
+from pubworks.store.records import BatchDraft, Claim, JobDraft, Look, PubDraft, Rest, Run, Slice
 from pubworks.store.store import Store
 from pubworks.store.tables import batches as batch_table
 from pubworks.store.tables import metadata
@@ -45,17 +46,22 @@ WAYS: tuple[tuple[str, ...], ...] = (
     ("begin_call", "accept", "fail"),
     ("split_bad",),
     ("complete",),
+    ("complete_some",),
     ("fail",),
 )
 
 #: What it may do at any time.
 STEPS = (
-    "begin_call", "accept", "confirm_late", "doubt", "complete", "fail", "put_back", "snooze", "look_again",
-    "hold_again", "split_bad", "split_circuits", "split_shots", "lose",
+    "begin_call", "accept", "confirm_late", "doubt", "complete", "complete_some", "fail", "put_back", "snooze",
+    "look_again", "hold_again", "split_bad", "split_circuits", "split_shots", "lose",
 )  # fmt: skip
 
 #: What it does with a run whose result it fetches.
-_ENDS = st.lists(st.sampled_from(["nothing", "complete", "look_again", "hold_again", "put_back", "fail", "split_bad"]))
+_ENDS = st.lists(
+    st.sampled_from(
+        ["nothing", "complete", "complete_some", "look_again", "hold_again", "put_back", "fail", "split_bad"]
+    )
+)
 
 #: What is decided about a batch in doubt.
 DECISIONS = ("nothing", "adopt", "run_again", "hold")
@@ -209,6 +215,19 @@ class StoreMachine(RuleBasedStateMachine):
 
     def complete(self, held: Claim) -> None:
         self.complete_both(held, held, False)
+
+    def complete_some(self, held: Claim) -> None:
+        """Store a run that lost a shot, and of several circuits the first, for good or not."""
+        if held.shots == 1 or (held.batch_id, held.fence) in self.given_back:
+            return
+        self.stored += 1
+        bad, good = splits.cut(list(held.slices), held.num_circuits // 2)
+        failed = Rest(tuple(bad), held.shots, "failed", attempts=1, given_up=self.stored % 2 == 0)
+        later = tuple(piece._replace(first_shot=piece.first_shot + 1) for piece in good)
+        lost = Rest(later, held.shots - 1, "lost", more=True)
+        came = result(replace(held, slices=tuple(good), shots=1), f"{self.stored}/", merge=False)
+        self.calls.do(batches.complete, [replace(came, rests=(failed, lost) if bad else (lost,))])
+        self._over(held)
 
     def _run(self, held: Claim, alone: bool) -> Run:
         run = result(held, f"{self.stored}/")

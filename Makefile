@@ -52,7 +52,7 @@ worker: $(READY) ## Start a worker with the settings of this folder
 
 lock: ## Resolve the newest versions and write the lock files (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --upgrade --extra postgres --extra aer --extra qasm3 -o requirements.lock pyproject.toml
+	  --upgrade --extra postgres --extra aer --extra qasm3 --extra web -o requirements.lock pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --constraint requirements.lock --all-extras --group dev -o requirements-dev.lock pyproject.toml
 

@@ -7,10 +7,12 @@ from typing import Any
 import typer
 
 from pubworks.cli import limits, render
-from pubworks.cli.fleet import BackendView, look_at_backends
 from pubworks.cli.jobs import AsJson
 from pubworks.cli.limits import Name
 from pubworks.cli.session import opened
+from pubworks.views.fleet import BackendView, document, look_at_backends, settings_of
+from pubworks.views.limits import check_name, look
+from pubworks.views.limits import document as limits_document
 
 app = typer.Typer(rich_markup_mode=None)
 app.command("limits")(limits.limits)
@@ -32,7 +34,7 @@ def backends(context: typer.Context, as_json: AsJson = False) -> None:
     with opened() as session:
         views = look_at_backends(session)
     if as_json:
-        render.emit({"backends": [_document(view) for view in views]})
+        render.emit({"backends": [document(view) for view in views]})
         return
     columns = ("NAME", "STATUS", "QUBITS", "MAX CIRCUITS", "MAX SHOTS", "WORKERS", "WAITING", "FACTORY")
     render.show(render.table(columns, [_row(view) for view in views]))
@@ -40,29 +42,8 @@ def backends(context: typer.Context, as_json: AsJson = False) -> None:
         render.say(_LEGEND[status])
 
 
-def _document(view: BackendView) -> dict[str, Any]:
-    from pubworks.backends.spec import Limits
-    from pubworks.store.records import BackendFacts
-
-    bounds = view.spec.limits if view.spec else Limits()
-    facts = view.facts or BackendFacts(view.name, "", None, None, None)
-    return {
-        "name": view.name,
-        "status": view.status,
-        "factory": view.spec.factory if view.spec else None,
-        "num_qubits": facts.num_qubits,
-        "max_circuits": min((n for n in (facts.max_circuits, bounds.max_circuits) if n), default=None),
-        "max_shots": bounds.max_shots,
-        "max_payload_bytes": bounds.max_payload_bytes,
-        "error": facts.error,
-        "described_at": render.iso(facts.described_at),
-        "workers": view.num_workers,
-        "waiting_batches": view.waiting,
-    }
-
-
 def _row(view: BackendView) -> tuple[Any, ...]:
-    document = _document(view)
+    known = document(view)
     keys = (
         "name",
         "status",
@@ -73,33 +54,24 @@ def _row(view: BackendView) -> tuple[Any, ...]:
         "waiting_batches",
         "factory",
     )
-    return tuple(document[key] for key in keys)
+    return tuple(known[key] for key in keys)
 
 
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show all about a backend: what it is made from, what its provider taught, its limits and policy."""
     with opened() as session:
-        limits.check_name(session, name)
+        check_name(session, name)
         (view,) = [one for one in look_at_backends(session) if one.name == name]
-        stands = limits.look(session, name)
+        stands = look(session, name)
     if as_json:
-        render.emit({**_document(view), **_more(view), **limits.document(name, stands)})
+        render.emit({**document(view), **settings_of(view), **limits_document(name, stands)})
     else:
         render.show(render.fields([*_fields(view), *limits.fields(stands)]))
 
 
-def _more(view: BackendView) -> dict[str, Any]:
-    assert view.spec is not None
-    return {
-        "adapter": view.spec.adapter,
-        "learned": (view.facts and view.facts.learned) or {},
-        "policy": view.spec.policy.model_dump(mode="json"),
-    }
-
-
 def _fields(view: BackendView) -> list[tuple[str, Any]]:
-    known, more = _document(view), _more(view)
+    known, more = document(view), settings_of(view)
     said = view.spec.policy.model_fields_set if view.spec else set()
     policy = {name: value for name, value in more["policy"].items() if name in said}
     return [
@@ -123,7 +95,7 @@ def forget(name: Name) -> None:
     from pubworks.store import fleet
 
     with opened() as session:
-        limits.check_name(session, name)
+        check_name(session, name)
         with session.store.write() as connection:
             forgotten = fleet.forget(connection, name)
     if forgotten:

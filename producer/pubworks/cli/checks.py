@@ -8,13 +8,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pubworks.cli import exits, limits
-from pubworks.cli.fleet import BackendView, look_at_backends
-from pubworks.cli.session import Session, check_broker, session_of
+from pubworks.cli.session import check_broker, session_of
 from pubworks.errors import PubworksError, SchemaOutOfDate
 from pubworks.settings import Settings, config_path, load_settings
 from pubworks.store import doubts, fleet, schema
 from pubworks.store.standing import standing
 from pubworks.telemetry import masked
+from pubworks.views.fleet import BackendView, look_at_backends
+from pubworks.views.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,6 +23,7 @@ _BY_ERROR: tuple[tuple[type[errors.PubworksError], int], ...] = (
     (errors.NothingToRetry, USAGE),
     (errors.JobNotFound, NOT_FOUND),
     (errors.BatchNotHeld, NOT_FOUND),
+    (errors.SessionNotFound, NOT_FOUND),
     (errors.JobTimeout, TIMED_OUT),
     (errors.StoreUnreachable, UNREACHABLE),
     (errors.BrokerUnreachable, UNREACHABLE),

@@ -4,49 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from pubworks.cli import exits, render
 from pubworks.cli.jobs import AsJson
-from pubworks.cli.session import Session, opened
-from pubworks.errors import BatchNotHeld
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
+from pubworks.cli.session import opened
+from pubworks.views.held import Decision, HeldBatch, commands, document, find_held, list_held
 
 #: Batches whose commands are written out.
 _SPELLED_OUT = 3
-
-
-class Decision(StrEnum):
-    """What can become of a held batch."""
-
-    #: The provider took it: its job is watched and fetched.
-    ADOPT = "adopt"
-    #: The provider did not take it, or paying twice is fine: it is run again.
-    RESUBMIT = "resubmit"
-    #: It is given up.
-    FAIL = "fail"
-
-
-@dataclass(frozen=True)
-class HeldBatch:
-    """A batch that waits for a decision."""
-
-    id: str
-    job: str
-    backend: str
-    num_circuits: int
-    shots: int
-    #: When the run was begun that is in doubt; seconds since 1970.
-    since: float | None
-    why: str
-    #: What the call of the provider came to.
-    error: str | None
 
 
 def held(as_json: AsJson = False) -> None:
@@ -57,7 +25,7 @@ def held(as_json: AsJson = False) -> None:
     with opened() as session, session.store.read() as connection:
         found = list_held(connection)
     if as_json:
-        render.emit({"held": [_document(batch) for batch in found]})
+        render.emit({"held": [document(batch) for batch in found]})
         return
     if not found:
         render.say("No batch is held.")
@@ -67,49 +35,15 @@ def held(as_json: AsJson = False) -> None:
     _say_what_to_do(found)
 
 
-def list_held(connection: Connection) -> list[HeldBatch]:
-    """Return the batches that wait for a decision, oldest first."""
-    from pubworks.store import doubts, waiting
-
-    rows = doubts.held(connection)
-    runs = waiting.runs_in_doubt(connection, [row.id for row in rows])
-    return [
-        HeldBatch(
-            row.id, row.job_id, row.backend, row.num_circuits, row.shots,
-            runs[row.id].claimed_at if row.id in runs else None,
-            row.reason, runs[row.id].error if row.id in runs else None,
-        )
-        for row in rows
-    ]  # fmt: skip
-
-
-def _document(batch: HeldBatch) -> dict[str, Any]:
-    return {
-        "id": batch.id,
-        "job": batch.job,
-        "backend": batch.backend,
-        "circuits": batch.num_circuits,
-        "shots": batch.shots,
-        "since": render.iso(batch.since),
-        "why": batch.why,
-        "error": batch.error,
-        "resolve": _commands(batch),
-    }
-
-
 def _row(batch: HeldBatch) -> tuple[Any, ...]:
     since = render.ago(batch.since)
     return (batch.id, batch.job, batch.backend, batch.num_circuits, batch.shots, since, batch.error or batch.why)
 
 
-def _commands(batch: HeldBatch) -> list[str]:
-    return [f"pubworks resolve {batch.id} {choice}" for choice in ("adopt PROVIDER_ID", "resubmit", "fail")]
-
-
 def _say_what_to_do(found: Sequence[HeldBatch]) -> None:
     render.say("Look in the provider's list of jobs. The run is there: adopt it. It is not: resubmit, or fail.")
     for batch in found[:_SPELLED_OUT]:
-        render.say("\n" + "\n".join(f"  {command}" for command in _commands(batch)))
+        render.say("\n" + "\n".join(f"  {command}" for command in commands(batch)))
     if len(found) > _SPELLED_OUT:
         render.say(f"\nAnd so for the other {len(found) - _SPELLED_OUT}.")
 
@@ -131,7 +65,7 @@ def resolve(
     from pubworks.store import doubts
 
     with opened() as session:
-        batch = _find(session, batch_id)
+        batch = find_held(session, batch_id)
         if decision != Decision.ADOPT and not yes:
             _ask(batch, decision)
         with session.store.write() as connection:
@@ -145,25 +79,6 @@ def _check(decision: Decision, provider_id: str | None) -> None:
         raise typer.BadParameter("adopt needs the provider's id of the run: pubworks resolve ID adopt PROVIDER_ID")
     if decision != Decision.ADOPT and provider_id is not None:
         raise typer.BadParameter(f"{decision} takes no provider's id. To go on with that run: adopt {provider_id}")
-
-
-def _find(session: Session, batch_id: str) -> HeldBatch:
-    """Return the one held batch whose id starts, or ends, so.
-
-    Raises:
-        BatchNotHeld: None fits, or several do.
-    """
-    with session.store.read() as connection:
-        found = [one for one in list_held(connection) if _fits(one, batch_id.strip())]
-    exact = [one for one in found if one.id == batch_id] or found
-    if len(exact) != 1:
-        problem = "Several held batches fit" if found else "No held batch has the id"
-        raise BatchNotHeld(f"{problem} {batch_id!r}. `pubworks held` shows those there are.")
-    return exact[0]
-
-
-def _fits(batch: HeldBatch, part: str) -> bool:
-    return bool(part) and (batch.id.startswith(part) or batch.id.endswith(part))  # an unset variable fits nothing
 
 
 def _ask(batch: HeldBatch, decision: Decision) -> None:

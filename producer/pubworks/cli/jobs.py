@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pubworks.cli import documents, exits, render, story, times
-from pubworks.cli.session import JobView, opened
+from pubworks.cli import exits, render, story, times
+from pubworks.cli.session import opened
+from pubworks.clock import iso
 from pubworks.states import JobState
+from pubworks.views import documents
+from pubworks.views.session import JobView
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,7 +60,7 @@ def _sheet(view: JobView) -> Table:
         ("backend", record.backend),
         ("PUBs", f"{progress.pubs_done} of {progress.num_pubs} have results"),
         ("batches", story.batches_in_words(view)),
-        *((what, time and f"{render.ago(time)}  ({render.iso(time)})") for what, time in times),
+        *((what, time and f"{render.ago(time)}  ({iso(time)})") for what, time in times),
         *(("why", reason) for reason in story.reasons(view)),
     ])  # fmt: skip
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pubworks.cli import render
 from pubworks.cli.jobs import AsJson
-from pubworks.cli.session import Session, opened
+from pubworks.cli.session import opened
+from pubworks.views.limits import Limits, change, check_name, document, look
 
 if TYPE_CHECKING:
     from pubworks.policy import Quota, Rate
@@ -19,16 +19,6 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The backend's name.")
 
 #: The word that lifts a limit.
 _NONE = "none"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The limits of a backend: as they stand, and as this process's configuration has them."""
-
-    quota: Quota
-    configured: Quota
-    #: None: no worker has taken the configured limits yet, and none were set.
-    standing: Standing | None
 
 
 def limits(
@@ -51,24 +41,13 @@ def limits(
     with opened() as session:
         check_name(session, name)
         if changes:
-            _change(session, name, changes)
+            change(session, name, changes)
         found = look(session, name)
     if as_json:
         render.emit(document(name, found))
         return
     render.show(render.fields([("backend", name), *fields(found)]))
     _explain(found)
-
-
-def check_name(session: Session, name: str) -> None:
-    """Raise unless a backend of this name is registered.
-
-    Raises:
-        ConfigError: There is none; the message names those that are near.
-    """
-    from pubworks.backends import registry
-
-    registry.find(session.settings, name)
 
 
 def _rate(option: str, text: str) -> Rate | None:
@@ -91,53 +70,6 @@ def _number(option: str, text: str) -> int | None:
     if not text.isdecimal() or not 0 < int(text) < 2**31:
         raise ConfigError(f"{option}: {text!r} is not a number of jobs. Write a whole number from 1 on, or none.")
     return int(text)
-
-
-def _change(session: Session, name: str, changes: dict[str, Any]) -> None:
-    from pubworks.store import limits as store
-
-    with session.store.write() as connection:
-        row = store.standing(connection, [name]).get(name)
-        if row is None or row.configured is None:  # else the first worker would put them in place of these
-            store.configure(connection, name, _configured(session, name))
-        store.set_quota(connection, name, **changes)
-    session.ring(name)
-
-
-def _configured(session: Session, name: str) -> Quota:
-    from pubworks.backends import registry
-
-    return registry.find(session.settings, name).quota
-
-
-def look(session: Session, name: str) -> Limits:
-    """Return the limits of a backend, and how they stand."""
-    from pubworks.store.standing import standing
-
-    configured = _configured(session, name)
-    with session.store.read() as connection:
-        stands = standing(connection, name, session.policy(name))
-    return Limits(stands.quota if stands else configured, configured, stands)
-
-
-def document(name: str, found: Limits) -> dict[str, Any]:
-    """Return the limits of a backend as JSON values."""
-    stands = found.standing
-    return {
-        "name": name,
-        "limits": found.quota.model_dump(mode="json"),
-        "configured": found.configured.model_dump(mode="json"),
-        "submissions_left": stands and stands.submissions_left,
-        "requests_left": stands and stands.requests_left,
-        "in_flight": stands.in_flight if stands else 0,
-        "window": stands and stands.window,
-        "snoozed_until": render.iso(stands.snoozed_until) if stands else None,
-        "snooze_reason": stands and stands.snooze_reason,
-        "breaker": "open" if stands and stands.probe_at is not None else "closed",
-        "failures": stands.failures if stands else 0,
-        "failure_reason": stands and stands.failure_reason,
-        "next_probe_at": render.iso(stands.probe_at) if stands else None,
-    }
 
 
 def fields(found: Limits) -> list[tuple[str, Any]]:

@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,53 +13,28 @@ import numpy as np
 from qiskit.primitives import BitArray
 
 from pubworks.cli import render
-from pubworks.codec.results import decode
 from pubworks.errors import ConfigError
+from pubworks.views.outcomes import ESTIMATOR, Outcome, document
 
 if TYPE_CHECKING:
     from qiskit.primitives import PubResult
 
-    from pubworks.cli.session import Session
-    from pubworks.store.records import JobRecord
 
 #: Outcomes or values that a row of the table names, and rows that it has at most.
 _TOP = 4
 MAX_ROWS = 40
 
-_ESTIMATOR = "estimator"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A job with the results there are."""
-
-    record: JobRecord
-    results: dict[int, PubResult]
-    #: PUB -> why it has no result.
-    missing: dict[int, str]
-
-
-def load(session: Session, job_id: str) -> Outcome:
-    """Return a job with the results there are."""
-    from pubworks.store import jobs, results
-
-    with session.store.read() as connection:
-        record = jobs.get(connection, job_id)
-        stored = results.load_results(connection, job_id)
-        missing = jobs.failed_pubs(connection, job_id)
-    return Outcome(record, {pub: decode(data) for pub, data in stored.items()}, missing)
-
 
 def columns(outcome: Outcome) -> tuple[str, ...]:
     """Return the heads of the table's columns."""
-    if outcome.record.primitive == _ESTIMATOR:
+    if outcome.record.primitive == ESTIMATOR:
         return ("PUB", "SHAPE", "SHOTS", "VALUES")
     return ("PUB", "INDEX", "REGISTER", "SHOTS", "COUNTS")
 
 
 def rows(outcome: Outcome) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of the table: one for each PUB of an Estimator, for each circuit and register of a Sampler."""
-    of_pub = _values if outcome.record.primitive == _ESTIMATOR else _counts
+    of_pub = _values if outcome.record.primitive == ESTIMATOR else _counts
     for pub, result in outcome.results.items():
         for row in of_pub(result):
             yield (pub, *row)
@@ -103,48 +77,6 @@ def _top(counts: dict[str, int]) -> str:
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     text = "  ".join(f"{bits or '(no bits)'}: {count}" for bits, count in most[:_TOP])
     return text + (f"  and {len(most) - _TOP} more" if len(most) > _TOP else "")
-
-
-def document(outcome: Outcome) -> dict[str, Any]:
-    """Return a job's results as JSON values.
-
-    Of a Sampler, ``counts`` holds one entry for each circuit of the PUB, in C order of its ``shape``; of an Estimator,
-    ``evs`` and ``stds`` are numbers, or nested lists of the PUB's ``shape``.
-    """
-    record = outcome.record
-    return {
-        "id": record.id,
-        "name": record.name,
-        "backend": record.backend,
-        "status": str(record.state),
-        "pubs": [
-            {
-                "pub": pub,
-                "shape": list(result.data.shape),
-                **(_estimates(result) if record.primitive == _ESTIMATOR else _registers(result)),
-                "metadata": result.metadata,
-            }
-            for pub, result in outcome.results.items()
-        ],
-        "missing": [{"pub": pub, "reason": reason} for pub, reason in outcome.missing.items()],
-    }
-
-
-def _estimates(result: PubResult) -> dict[str, Any]:
-    return {name: np.asarray(data).tolist() for name, data in result.data.items()}
-
-
-def _registers(result: PubResult) -> dict[str, Any]:
-    return {"registers": [_register(name, data) for name, data in result.data.items()]}
-
-
-def _register(name: str, data: Any) -> dict[str, Any]:
-    if isinstance(data, BitArray):
-        counts = [dict(sorted(data.get_counts(index).items())) for index in np.ndindex(data.shape)]
-        return {"name": name, "num_bits": data.num_bits, "shots": data.num_shots, "counts": counts}
-    numbers = np.asarray(data)
-    parts = [numbers.real.tolist(), numbers.imag.tolist()] if np.iscomplexobj(numbers) else [numbers.tolist(), None]
-    return {"name": name, "real": parts[0], "imag": parts[1]}
 
 
 def check_name(path: Path) -> None:

@@ -12,8 +12,8 @@ from pubworks.cli.submit import Backend, Files, Seed, Shots, Values, explained
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pubworks.cli.session import Session
     from pubworks.planning.quote import Plan
+    from pubworks.views.session import Session
 
 
 def plan(

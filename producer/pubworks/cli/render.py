@@ -134,17 +134,6 @@ def state_text(state: JobState) -> Text:
     return Text(state, style=_COLORS[state])
 
 
-def iso(seconds: float | None) -> str | None:
-    """Return a time as ISO 8601 in UTC.
-
-    >>> iso(0.0)
-    '1970-01-01T00:00:00.000Z'
-    """
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def span(seconds: float) -> str:
     """Return a duration in its largest fitting units.
 

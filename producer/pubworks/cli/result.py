@@ -10,13 +10,14 @@ import typer
 
 from pubworks.cli import exits, render, story
 from pubworks.cli.jobs import AsJson, JobId
-from pubworks.cli.session import Session, opened
+from pubworks.cli.session import opened
 from pubworks.cli.watch import follow
 from pubworks.errors import JobTimeout
 from pubworks.states import JobState
+from pubworks.views.session import Session
 
 if TYPE_CHECKING:
-    from pubworks.cli.outcomes import Outcome
+    from pubworks.views.outcomes import Outcome
 
 
 def result(
@@ -66,19 +67,20 @@ def _load(session: Session, job_id: str, *, partial: bool) -> Outcome:
             f"Job {job_id} is {view.record.state}: {story.batches_in_words(view)}; {story.waits_for(view)}. "
             f"Wait for it: pubworks result {job_id} --wait. Or take what there is: pubworks result {job_id} --partial"
         )
-    from pubworks.cli import outcomes
+    from pubworks.views.outcomes import load
 
-    return outcomes.load(session, job_id)
+    return load(session, job_id)
 
 
 def _deliver(outcome: Outcome, output: Path | None, as_json: bool) -> None:
     from pubworks.cli import outcomes
+    from pubworks.views.outcomes import document
 
     if output is not None:
         outcomes.write(outcome, output)
         render.say(f"{len(outcome.results)} PUBs written to {output}.")
     elif as_json:
-        render.emit(outcomes.document(outcome))
+        render.emit(document(outcome))
     elif outcome.results:
         _show_table(outcome)
 

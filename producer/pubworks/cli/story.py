@@ -8,8 +8,8 @@ from pubworks.cli.render import span
 from pubworks.states import LEASED, BatchState, JobState
 
 if TYPE_CHECKING:
-    from pubworks.cli.session import JobView
     from pubworks.store.waiting import Wait
+    from pubworks.views.session import JobView
 
 #: What comes when a wait of batches in a state is over.
 _NEXT = {BatchState.PENDING: "next try", BatchState.UNCERTAIN: "next look-up"}

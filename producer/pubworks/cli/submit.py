@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pubworks.cli import documents, render, story
+from pubworks.cli import render, story
 from pubworks.cli.jobs import AsJson
-from pubworks.cli.session import JobView, Session, check_broker, opened
+from pubworks.cli.session import check_broker, opened
 from pubworks.cli.watch import conclude, follow
 from pubworks.errors import SubmissionError
+from pubworks.views import documents
+from pubworks.views.session import JobView, Session
 
 if TYPE_CHECKING:
     from pubworks.cli.inputs import Input

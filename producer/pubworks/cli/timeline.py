@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pubworks.cli import render
 from pubworks.cli.jobs import AsJson, JobId
 from pubworks.cli.session import opened
+from pubworks.clock import iso
 
 if TYPE_CHECKING:
     from pubworks.primitives.timeline import Event
@@ -24,15 +25,14 @@ def timeline(job_id: JobId, as_json: AsJson = False) -> None:
         return
     began = events[0].at.timestamp() if events else 0.0
     rows = [
-        (render.iso(event.at.timestamp()), f"+{render.span(event.at.timestamp() - began)}", event.text)
-        for event in events
+        (iso(event.at.timestamp()), f"+{render.span(event.at.timestamp() - began)}", event.text) for event in events
     ]
     render.show(render.table(("TIME", "AFTER", "WHAT"), rows))
 
 
 def _document(event: Event) -> dict[str, Any]:
     return {
-        "at": render.iso(event.at.timestamp()),
+        "at": iso(event.at.timestamp()),
         "what": event.what,
         "batch": event.batch,
         "detail": event.detail,

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pubworks.cli import documents, exits, render, story
+from pubworks.cli import exits, render, story
 from pubworks.cli.jobs import AsJson, JobId
-from pubworks.cli.session import JobView, Session, opened
+from pubworks.cli.session import opened
 from pubworks.errors import JobTimeout
 from pubworks.states import JobState
+from pubworks.views import documents
+from pubworks.views.session import JobView, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

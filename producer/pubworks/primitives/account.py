@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, TypeAlias
 
 from pubworks.backends.price import Cost, PricedRun, PriceModel, sum_of, total
+from pubworks.clock import iso
 from pubworks.store import account, jobs
 from pubworks.store.store import Store
 
@@ -56,16 +56,6 @@ def metrics(store: Store, job_id: str) -> dict[str, Any]:
         "run_s": _between(started, ran_until),
         "collect_s": _between(ran_until, finished),
     }
-
-
-def utc(seconds: float) -> datetime:
-    """Return a time of the database as a ``datetime`` in UTC."""
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def iso(seconds: float | None) -> str | None:
-    """Return a time of the database as ISO 8601 in UTC."""
-    return None if seconds is None else utc(seconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _between(start: float | None, end: float | None) -> float | None:

@@ -97,7 +97,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
     @property
     def creation_date(self) -> datetime:
         """When it was submitted, by the database's clock, in UTC."""
-        from pubworks.primitives.account import utc
+        from pubworks.clock import utc
 
         return utc(self._fixed().created_at)
 

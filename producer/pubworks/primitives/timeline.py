@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pubworks.primitives.account import utc
+from pubworks.clock import utc
 from pubworks.store import account
 from pubworks.store.store import Store
 

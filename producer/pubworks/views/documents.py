@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pubworks.cli.render import iso
+from pubworks.clock import iso
 
 if TYPE_CHECKING:
-    from pubworks.cli.session import JobView
     from pubworks.store.records import JobRecord
+    from pubworks.views.session import JobView
 
 
 def of_record(record: JobRecord, tags: Sequence[str]) -> dict[str, Any]:

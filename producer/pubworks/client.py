@@ -143,6 +143,7 @@ class Client:
             TypeError: A filter is of the wrong type.
             ValueError: There is no such state or primitive, or a number is negative.
         """
+        from pubworks.primitives.display import Jobs
         from pubworks.store import listing
 
         asked = wanted(
@@ -150,7 +151,7 @@ class Client:
             created_after=created_after, created_before=created_before, descending=descending,
         )  # fmt: skip
         with self.store.read() as connection:
-            return [self._handle(record) for record in listing.find_jobs(connection, asked)]
+            return Jobs(self._handle(record) for record in listing.find_jobs(connection, asked))
 
     def backends(self) -> list[BackendFacts]:
         """Return what workers found out about each backend that they built."""

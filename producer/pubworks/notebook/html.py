@@ -20,7 +20,7 @@ COLORS = {
 _FRAME = (
     "display:inline-block;font:13px/1.5 system-ui,sans-serif;border:1px solid #8886;border-radius:8px;padding:8px 14px"
 )
-_TABLE = "border-collapse:collapse;border:0;margin:2px 0"
+_TABLE = "border-collapse:collapse;border:0;margin:2px 0;color:inherit;font:inherit"
 _ROW = "background:none;border:0"
 _CELL = "padding:1px 18px 1px 0;text-align:left;vertical-align:top;border:0"
 _NAME = f"{_CELL};font-weight:normal;opacity:.65;white-space:nowrap"
@@ -32,20 +32,32 @@ class Markup(str):
 
 
 def text(value: object) -> Markup:
-    """Return a value as HTML.
+    r"""Return a value as HTML; control characters, which XML does not know, as question marks.
 
-    >>> text("<b>")
-    '&lt;b&gt;'
+    >>> text("<b>\x00")
+    '&lt;b&gt;?'
     """
     if isinstance(value, Markup):
         return value
-    return Markup("" if value is None else escape(str(value)))
+    words = "" if value is None else str(value)
+    return Markup(escape("".join(char if char.isprintable() or char == "\n" else "?" for char in words)))
+
+
+def unbroken(value: object, hint: str = "") -> Markup:
+    """Return a value that stays on one line; a pointer is told the hint."""
+    title = f' title="{text(hint)}"' if hint else ""
+    return Markup(f'<span style="white-space:nowrap"{title}>{text(value)}</span>')
 
 
 def state(value: JobState) -> Markup:
     """Return a state as a dot in its color and its word."""
     dot = f'<span style="color:{COLORS[value]}" aria-hidden="true">&#9679;</span>'
-    return Markup(f'<span style="white-space:nowrap">{dot} {text(value)}</span>')
+    return unbroken(Markup(f"{dot} {text(value)}"))
+
+
+def code(value: object) -> Markup:
+    """Return a value in letters of one width, on one line."""
+    return Markup(f'<code style="white-space:nowrap;background:none;font-size:12px">{text(value)}</code>')
 
 
 def bar(done: int, total: int, color: str) -> Markup:
@@ -53,7 +65,8 @@ def bar(done: int, total: int, color: str) -> Markup:
     part = 100 * done / total if total else 0
     track = "display:inline-block;width:120px;height:8px;border-radius:4px;background:#8883;margin-right:8px"
     fill = f"width:{part:.1f}%;height:8px;border-radius:4px;background:{color}"
-    return Markup(f'<span style="{track}"><span style="display:block;{fill}"></span></span>{done}/{total}')
+    filled = f'<span style="{track}"><span style="display:block;{fill}"></span></span>'
+    return unbroken(Markup(f"{filled}{done}/{total}"))
 
 
 def sheet(title: object, rows: Iterable[tuple[str, object]]) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qiskit.primitives.containers.observables_array import ObservablesArrayLike
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+    from pubworks.notebook.gantt import Gantt
     from pubworks.primitives.account import PriceOf
     from pubworks.primitives.pub import PubView
     from pubworks.primitives.timeline import Event
@@ -64,9 +65,20 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
 
     def __repr__(self) -> str:
         record, progress = self.record(), self.progress()
-        name = f' "{record.name}"' if record.name else ""
+        name = f' "{"".join(char if char.isprintable() else "?" for char in record.name)}"' if record.name else ""
         done = f"{progress.batches_done}/{progress.num_batches} batches"
         return f"<Job {record.id}{name} {record.state} {done} on {record.backend}>"
+
+    def _repr_html_(self) -> str:
+        from pubworks.primitives.display import sheet
+
+        return sheet(self)
+
+    def draw(self) -> Gantt:
+        """Return a chart of the provider jobs over time, which a notebook shows; ``save(path)`` writes it as SVG."""
+        from pubworks.primitives.display import gantt
+
+        return gantt(self)
 
     def record(self) -> JobRecord:
         """Return the job's row.

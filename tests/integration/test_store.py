@@ -7,18 +7,20 @@ import itertools
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 
+import psycopg
 import pytest
+from sqlalchemy import select, text, update
 
-from pubworks.errors import NothingToRetry
+from pubworks.errors import NothingToRetry, StoreUnreachable
 from pubworks.states import JobState
-from pubworks.store import batches, doubts, jobs
+from pubworks.store import batches, doubts, jobs, tables
 from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Run, Slice
 from pubworks.store.store import Store
+from pubworks.testing.servers import eventually
 from pubworks.testing.store import Calls, check, one_each
 from pubworks.testing.store import draft as whole_draft
 
@@ -169,8 +171,72 @@ def test_claims_and_cancellations_do_not_lock_each_other_out(store):
     together([cancel_all, claim_all, claim_all])
 
 
-def given_back(store, held, how: str) -> None:
-    """Make the batch of a claim wait, or leave it to a person."""
+def waiting_for_locks(url: str) -> int:
+    """Return how many connections to a PostgreSQL database wait for a lock."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        return connection.execute(query).fetchone()[0]
+
+
+@pytest.mark.servers
+def test_results_lock_their_batches_in_the_order_of_the_keeper(new_postgresql):
+    store = Store(new_postgresql)
+    store.upgrade()
+    job = submit(store, draft(1, [(Slice(0, 0, 1, 0),)] * 2))
+    first, second = sorted((claim(store), claim(store)), key=lambda held: held.batch_id)
+    with store.write() as connection:  # its row is the last of the table now
+        connection.execute(update(tables.batches).where(tables.batches.c.id == first.batch_id).values(reason="moved"))
+
+    def expire() -> int:
+        with store.write() as connection:
+            return batches.expire(connection, "silent", owner="owner")
+
+    def complete() -> None:
+        with store.write() as connection:
+            for way in ("index", "bitmap"):  # the table is read from its first row to its last
+                connection.execute(text(f"SET LOCAL enable_{way}scan = off"))
+            batches.complete(connection, [Run(held, [b"chunk"], {}, None) for held in (second, first)])
+
+    with ThreadPoolExecutor(2) as pool:
+        with store.write() as connection:
+            connection.execute(select(tables.batches).where(tables.batches.c.id == first.batch_id).with_for_update())
+            expired = pool.submit(expire)
+            eventually(lambda: waiting_for_locks(new_postgresql) == 1)
+            completed = pool.submit(complete)
+            eventually(lambda: waiting_for_locks(new_postgresql) == 2)
+        assert expired.result() == 2
+        completed.result()
+    with store.read() as connection:
+        assert jobs.get(connection, job).batches_left == 0
+    store.close()
+
+
+@pytest.mark.servers
+def test_a_deadlock_is_told_as_one(new_postgresql):
+    store = Store(new_postgresql)
+    store.upgrade()
+    ids = sorted(submit(store, draft(1, [(Slice(0, 0, 1, 0),)])) for _ in range(2))
+    barrier = Barrier(2)
+
+    def lock(order: list[str]) -> str:
+        try:
+            with store.write() as connection:
+                for number, job in enumerate(order):
+                    connection.execute(select(tables.jobs).where(tables.jobs.c.id == job).with_for_update())
+                    if not number:
+                        barrier.wait()
+        except StoreUnreachable as error:
+            return str(error)
+        return ""
+
+    told = "".join(together([lambda: lock(ids), lambda: lock(ids[::-1])]))
+    assert told.startswith("Another transaction was in the way of this one: deadlock detected")
+    assert told.endswith("Nothing was stored; try again.")
+    store.close()
+
+
+def given_back(store, held, how: str, meanwhile) -> None:
+    """Make the batch of a claim wait, or leave it to a person; ``meanwhile`` is called before that is committed."""
     with store.write(durable=False) as connection:
         match how:
             case "put_back":
@@ -183,7 +249,7 @@ def given_back(store, held, how: str) -> None:
                 batches.complete(connection, [Run(held, [b"chunk"], {}, None)])
             case _:
                 getattr(doubts, how)(connection, held.batch_id, held.fence, "unknown")
-        time.sleep(0.05)  # the other one is in the middle of it
+        meanwhile()
 
 
 @pytest.mark.parametrize("how", ["put_back", "expire", "split", "judge", "run_again", "hold"])
@@ -200,16 +266,23 @@ def test_what_is_given_back_while_its_job_is_cancelled_is_not_run(store, how, fi
             batches.begin_call(connection, held)
             batches.doubt(connection, held, "reset")
 
-    def cancel() -> None:
+    def cancel(meanwhile) -> None:
         with store.write() as connection:
             jobs.cancel(connection, job)
-            time.sleep(0.05)
+            meanwhile()
 
-    def late(call):
-        return lambda: (time.sleep(0.02), call())
+    def give_back(meanwhile) -> None:
+        given_back(store, held, how, meanwhile)
 
-    give_back = lambda: given_back(store, held, how)  # noqa: E731
-    together([cancel, late(give_back)] if first == "cancel" else [late(cancel), give_back])
+    begun, followed = Event(), Event()
+
+    def follow(call) -> None:
+        begun.wait(30)
+        followed.set()
+        call(lambda: None)
+
+    one, other = (cancel, give_back) if first == "cancel" else (give_back, cancel)
+    together([lambda: one(lambda: (begun.set(), followed.wait(30))), lambda: follow(other)])
     with store.read() as connection:
         assert jobs.get(connection, job).batches_left == 0
     assert claim(store) is None

@@ -68,7 +68,13 @@ class Crowd(Calls):
 
     def __init__(self, store):
         super().__init__(store)
-        self.chance, self.submitted = random.Random(1), []
+        self.chance, self.submitted, self.worked = random.Random(1), [], threading.Condition()
+
+    def let_work(self, times: int) -> None:
+        """Wait until the workers took something so many times, or have nothing to do."""
+        with self.worked:
+            for _ in range(times):
+                self.worked.wait(0.02)
 
     def submit_one(self) -> None:
         job_id = f"j{len(self.submitted)}"
@@ -76,7 +82,7 @@ class Crowd(Calls):
         pieces = [[Slice(pub, 2 * at, 2 * at + 2, 0) for pub in (pubs, pubs[::-1])[at % 2]] for at in range(6)]
         self.submit(draft(job_id, *pieces, shots=4))
         self.submitted.append(job_id)
-        time.sleep(0.1)
+        self.let_work(5)
 
     def work(self) -> None:
         for claim in self.taken(f"w/{threading.get_ident()}", most=3).claims:
@@ -87,6 +93,8 @@ class Crowd(Calls):
                 self.complete(claim, merge=False)
             elif way == "call" and self.begin_call(claim):
                 self.do(self.call, claim)
+        with self.worked:
+            self.worked.notify_all()
 
     def call(self, connection, claim) -> None:
         """Note what came of a call: first what it says of the backend, then of the batch."""
@@ -121,7 +129,7 @@ class Crowd(Calls):
         self.end_leases()
         assert self.do(fleet.chores, ["aer"], 5, 1.0, 1.0)
         self.do(limits.succeeded, "aer")
-        time.sleep(0.02)
+        self.let_work(1)
 
     def disturb(self) -> None:
         if self.submitted and self.chance.random() < 0.3:
@@ -132,7 +140,7 @@ class Crowd(Calls):
         for row in self.do(doubts.held)[:1]:
             with contextlib.suppress(BatchNotHeld):
                 self.do(doubts.resolve, row.id, self.chance.choice(["adopt", "resubmit", "fail"]), "p")
-        time.sleep(0.02)
+        self.let_work(1)
 
 
 def test_many_at_once_keep_every_promise(store):

@@ -23,7 +23,7 @@ from pubworks.backends.causes import MAX_MESSAGE, Cause, Phase, Verdict, judge
 from pubworks.backends.evidence.links import MAX_LINKS
 from pubworks.errors import ConfigError, ProviderError, RateLimited, Rejected, Transient, Uncertain
 
-SUBMIT, STATUS, RESULT, LOOKUP = Phase
+SUBMIT, STATUS, RESULT, LOOKUP, BUILD = Phase
 NOW = 1_800_000_000.0
 
 
@@ -328,6 +328,36 @@ def test_retry_after_is_seconds_or_a_date(said: str, seconds: float | None) -> N
     ):
         verdict = judge(error, SUBMIT, now=lambda: NOW)
         assert (verdict.cause, verdict.retry_after) == (Cause.RATE_LIMITED, seconds)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (ConnectionRefusedError(111, "refused"), Cause.BACKEND_DOWN),
+        (ConnectionResetError(104, "reset"), Cause.TRANSIENT),
+        (TimeoutError("timed out"), Cause.TRANSIENT),
+        (http(503, "maintenance"), Cause.BACKEND_DOWN),
+        (http(502, "bad gateway"), Cause.TRANSIENT),
+        (http(429, "slow down"), Cause.RATE_LIMITED),
+        (RateLimited("slow down"), Cause.RATE_LIMITED),
+        (http(401, "who are you"), Cause.DENIED),
+        (http(404, "no such device"), Cause.REJECTED),
+        (TypeError("unexpected keyword"), Cause.REJECTED),
+        (LookupError("no backend 'x' here"), Cause.REJECTED),
+        (RuntimeError("no account"), Cause.REJECTED),
+        (FileNotFoundError(2, "key.json"), Cause.REJECTED),
+    ],
+)
+def test_what_keeps_a_backend_from_being_made_passes_or_is_the_configuration(error: Exception, cause: Cause) -> None:
+    assert judge(error, BUILD).cause is cause
+
+
+@pytest.mark.parametrize("skew_s", [-600, 0, 600])
+def test_a_date_is_one_of_the_providers_clock(skew_s: int) -> None:
+    there = NOW + skew_s
+    dates = {"Retry_After": formatdate(there + 90, usegmt=True), "Date": formatdate(there, usegmt=True)}
+    assert judge(http(429, **dates), SUBMIT, now=lambda: NOW).retry_after == 90.0
+    assert judge(http(429, **dates | {"Date": "nonsense"}), SUBMIT, now=lambda: there).retry_after == 90.0
 
 
 def test_our_own_rate_limit_keeps_its_time() -> None:

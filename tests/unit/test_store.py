@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from pubworks.errors import JobNotFound
+from pubworks.errors import JobNotFound, StoreUnreachable
 from pubworks.states import BatchState, JobState
-from pubworks.store import batches, doubts, fleet, jobs, results
+from pubworks.store import batches, doubts, engine, fleet, jobs, results
 from pubworks.store.engine import now
 from pubworks.store.records import BackendFacts, BatchDraft, Claim, JobDraft, Slice
 from pubworks.store.store import Store
@@ -47,7 +49,7 @@ def test_a_circuit_is_stored_once_for_all_jobs(fleet_of: Calls) -> None:
 
 def test_a_claim_says_what_to_run(fleet_of: Calls) -> None:
     fleet_of.submit(draft("j1", [Slice(0, 0, 2, 0), Slice(1, 3, 4, 20)]))
-    claim = fleet_of.take()
+    claim = replace(fleet_of.take(), waited_s=None)  # by the clock
     assert claim == Claim(
         "j1-0", "j1", "aer", 10, 7, (Slice(0, 0, 2, 0), Slice(1, 3, 4, 20)), {"method": "x"}, fence=1, attempt=1
     )
@@ -559,13 +561,14 @@ def test_jobs_are_found_by_a_part_of_their_id(fleet_of: Calls) -> None:
             jobs.state(connection, "nope")
 
 
-def test_jobs_are_listed_newest_first(fleet_of: Calls) -> None:
-    for number in range(4):
-        fleet_of.submit(draft(f"j{number}", *one_each(number % 2), pubs=number % 2, backend=f"b{number // 2}"))
-    with fleet_of.store.read() as connection:
-        assert [job.id for job in jobs.newest(connection, 3, None, None)] == ["j3", "j2", "j1"]
-        assert [job.id for job in jobs.newest(connection, 9, JobState.QUEUED, None)] == ["j3", "j1"]
-        assert [job.id for job in jobs.newest(connection, 9, None, "b0")] == ["j1", "j0"]
+def test_a_database_that_others_lock_is_told_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_SQLITE_PRAGMAS", ("PRAGMA busy_timeout=1",))
+    other = Store(store.url)
+    told = pytest.raises(StoreUnreachable, match="is locked: another process")
+    with closing(other), store.write(), told, other.write():
+        pass
+    with other.write():
+        pass
 
 
 def test_due_batches_are_counted_up_to_a_limit(fleet_of: Calls) -> None:

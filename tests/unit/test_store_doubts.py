@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -107,8 +108,15 @@ def test_one_that_cannot_be_looked_up_is_held(calls: Doubted) -> None:
 DECISIONS = ["adopt", "run_again", "hold"]
 
 
-@pytest.mark.parametrize("decision", DECISIONS)
-@pytest.mark.parametrize("state", ["CLAIMED", "SUBMITTING", "IN_FLIGHT", "DONE", "FAILED", "CANCELLED", "other fence"])
+TOO_LATE = ["CLAIMED", "SUBMITTING", "IN_FLIGHT", "DONE", "FAILED", "CANCELLED", "other fence"]
+
+
+@pytest.mark.parametrize(
+    ("decision", "state"),
+    sorted(
+        {*itertools.product(DECISIONS, TOO_LATE)} - {("adopt", "other fence")}
+    ),  # an old run that is paid for will do
+)
 def test_a_decision_that_comes_too_late_changes_nothing(calls: Doubted, decision: str, state: str) -> None:
     claim = calls.doubted()
     calls.run_again(claim)
@@ -161,6 +169,46 @@ def test_who_called_may_tell_late_that_it_was_taken(calls: Doubted, before: str)
     assert calls.adopt(claim, "p7")
     assert (calls.states(), calls.runs()) == (["IN_FLIGHT"], [(1, "ACCEPTED", "p7")])
     assert not calls.accept(claim, "p7")
+    check(calls.store)
+
+
+@pytest.mark.parametrize("state", ["PENDING", "UNCERTAIN", "HELD"])
+def test_a_paid_run_of_an_older_claim_will_do_where_no_newer_one_is_known(calls: Doubted, state: str) -> None:
+    old = calls.doubted()
+    calls.run_again(old)
+    if state == "PENDING":
+        calls.give_back(calls.take("w/2"))
+    else:
+        new = calls.doubted()
+        assert state == "UNCERTAIN" or calls.hold(new)
+    assert calls.states() == [state]
+    assert calls.adopt(old, "p1")
+    others = [] if state == "PENDING" else [(2, "LOST", None)]
+    assert (calls.states(), calls.runs()) == (["IN_FLIGHT"], [(1, "ACCEPTED", "p1"), *others])
+    check(calls.store)
+
+
+def test_a_late_id_is_adopted_after_a_person_named_no_job(calls: Doubted) -> None:
+    old = calls.held()
+    calls.resolve("j1-0", "adopt", "typo")
+    calls.wait(1)
+    (claim,) = calls.take_up(calls.looks())
+    assert calls.do(doubts.hold_again, claim, "no such job")
+    assert calls.adopt(old, "p1")
+    assert (calls.states(), calls.runs()) == (["IN_FLIGHT"], [(1, "ACCEPTED", "p1")])
+    check(calls.store)
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_the_id_of_a_run_that_came_too_late_is_kept(calls: Doubted, cancelled: bool) -> None:
+    old = calls.doubted()
+    calls.run_again(old)
+    calls.fly(calls.take(), "p2")
+    assert not calls.adopt(old, "p1")
+    calls.do(doubts.keep_id, "j1-0", 1, "p1", cancelled=cancelled)
+    calls.do(doubts.keep_id, "j1-0", 2, "p3")  # that of the batch's run stays
+    assert calls.runs() == [(1, "LOST", "p1"), (2, "ACCEPTED", "p2")]
+    assert calls.do(doubts.unseen, "j1-0", ["p1", "p2"]) == ([] if cancelled else ["p1"])  # it would do, if 2 is lost
     check(calls.store)
 
 

@@ -16,7 +16,7 @@ from pubworks.store.tables import batches as batch_table
 from pubworks.store.tables import jobs as job_table
 from pubworks.testing.store import Calls, draft, one_each
 
-NOTHING = Chores({}, leases_ended=False, unmerged=False, unsettled=False)
+NOTHING = Chores({}, leases_ended=False, unmerged=False, unsettled=False, sessions_over=False)
 
 
 @pytest.fixture

@@ -314,13 +314,31 @@ def test_one_run_at_a_time_tries_whether_it_works_again(store: Store) -> None:
         assert not limited.is_granted()
         limited.wait(0.5)
         (probe,) = limited.grant(5).claims
+        assert probe.probes
         assert not limited.is_granted()  # until that one is judged
-        limited.fails()
+        limited.fails(probes=True)
         limited.put_back(probe)
     limited.wait(wait * 16)
     assert len(limited.grant(5).claims) == 1
     limited.do(limits.succeeded, limited.backend)
     assert len(limited.grant(5).claims) == 5
+
+
+def test_runs_that_began_before_the_breaker_opened_do_not_keep_it_open(store: Store) -> None:
+    limited = Limited(store, 9)
+    stragglers = [limited.take() for _ in range(5)]
+    assert not any(claim.probes for claim in stragglers)
+    limited.fails(surely=True)
+    for _ in stragglers:
+        limited.fails()
+        limited.fails(surely=True)
+    limited.wait(POLICY.breaker_s)
+    (probe,) = limited.grant(5).claims
+    for _ in stragglers:
+        limited.fails()
+    limited.fails(probes=probe.probes)
+    limited.wait(2 * POLICY.breaker_s)
+    assert limited.is_granted()
 
 
 def test_a_probe_that_is_never_judged_is_followed_by_another(store: Store) -> None:

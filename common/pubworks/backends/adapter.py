@@ -54,7 +54,7 @@ class Adapter:
     """One backend, seen through the calls that pubworks makes; the contract of an adapter.
 
     All calls come from one thread: many providers are not safe in several. Each is one request to the provider, as far
-    as pubworks counts them against a limit.
+    as pubworks counts them against a limit; :attr:`more_requests` counts those that came on top.
 
     Args:
         backend: A ``qiskit.providers.BackendV2``.
@@ -62,11 +62,15 @@ class Adapter:
 
     #: Ids that one call of :meth:`statuses` may ask about.
     status_batch: ClassVar[int] = 1
+    #: Requests that the provider's ``retrieve_job`` makes.
+    retrieve_requests: ClassVar[int] = 1
     #: What this provider's errors mean, where the general rules would be wrong.
     rules: ClassVar[tuple[Rule, ...]] = ()
 
     def __init__(self, backend: Any) -> None:
         self.backend = backend
+        #: Requests that were made and not counted yet.
+        self.more_requests = 0
         self._jobs: OrderedDict[str, Any] = OrderedDict()
         self._takes_memory = "memory" in dict(backend.options.items())
 
@@ -145,11 +149,13 @@ class Adapter:
     def retrieve(self, provider_job_id: str) -> Any:
         """Return a job, whoever submitted it."""
         if provider_job_id not in self._jobs:
+            self.more_requests += self.retrieve_requests
             self._remember(provider_job_id, self.backend.retrieve_job(provider_job_id))
         return self._jobs[provider_job_id]
 
     def cancel(self, provider_job_id: str) -> None:
         """Ask the provider to cancel a job; raises where it cannot."""
+        self.more_requests += 1
         self.retrieve(provider_job_id).cancel()
 
     def forget(self, provider_job_ids: Iterable[str]) -> None:

@@ -71,6 +71,8 @@ class Phase(StrEnum):
     RESULT = "RESULT"
     #: The search for a run whose id is not known.
     LOOKUP = "LOOKUP"
+    #: The making of the backend, for which some providers are asked; REJECTED: the configuration is wrong.
+    BUILD = "BUILD"
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def judge(
     Args:
         error: What was raised. A job that the provider reports as failed comes as ``ProviderError`` with its text.
         phase: Which call raised it.
-        now: Seconds since the epoch; only a Retry-After that is a date needs it.
+        now: Seconds since the epoch; only a Retry-After that is a date needs it, in an answer without a Date.
         process_bound: Whether runs live and die with this process. Then nothing is ever UNCERTAIN.
         rules: Asked first, in order; the first that answers decides. A rule that raises has no answer.
 
@@ -214,6 +216,17 @@ def _when_asking(case: Case) -> Cause:
     return _WHEN_ASKING.get(case.status, Cause.TRANSIENT)
 
 
+def _at_build(case: Case) -> Cause:
+    """Judge a backend that could not be made: only what the provider or the network did passes by itself."""
+    if _own(case) is not None:
+        return _when_asking(case)
+    if case.status is not None:
+        return _WHEN_ASKING.get(case.status, Cause.TRANSIENT if case.status in MAYBE_DONE else Cause.REJECTED)
+    network = (Kind.NOT_SENT, Kind.NO_ANSWER, Kind.NETWORK)
+    failed = any(link.kind in network and not isinstance(link.error, ValueError) for link in case.links)  # a wrong URL
+    return _when_asking(case) if failed else Cause.REJECTED
+
+
 def _at_status(case: Case) -> Cause:
     return Cause.LOST_RESULT if _own(case) is None and case.status in {404, 410} else _when_asking(case)
 
@@ -261,4 +274,5 @@ _JUDGES: dict[Phase, Callable[[Case], Cause]] = {
     Phase.STATUS: _at_status,
     Phase.RESULT: _at_result,
     Phase.LOOKUP: _when_asking,
+    Phase.BUILD: _at_build,
 }

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, and_, bindparam, case, delete, func, select, tuple_, union_all, update
+from sqlalchemy import Connection, Row, Update, bindparam, case, delete, func, select, tuple_, union_all, update
 
 from pubworks.policy import Policy
 from pubworks.states import LEASED, BatchState, JobState, RunState
@@ -18,7 +18,7 @@ from pubworks.store.engine import now
 from pubworks.store.jobs import cancel_given_back, settle
 from pubworks.store.records import Claim, Run, Slice, Taken
 from pubworks.store.results import insert_results
-from pubworks.store.statements import PENDING, one_of, record
+from pubworks.store.statements import PENDING, in_order, one_of, record
 from pubworks.store.tables import batches, chunks, jobs, provider_jobs, pubs
 from pubworks.store.tables import limits as limit_table
 
@@ -45,12 +45,14 @@ def claim(
     limited = limits.lock(connection, backend)
     if limited is None or not connection.execute(_ANY_DUE, key).first():
         return Taken([], troubled=limited is not None and limits.is_troubled(limited))
-    grant = limits.submissions(connection, limited, most, policy or Policy())
+    policy = policy or Policy()
+    grant = limits.submissions(connection, limited, most, policy)
     if grant.count:
         rows = connection.execute(_TAKE, {**key, "p_most": grant.count}).all()
-        limits.spend(connection, limited, policy or Policy(), submissions=len(rows))
-    more = grant.wait_s if len(rows) == grant.count < most else None
-    return Taken(_open_runs(connection, rows, backend, owner), more, grant.why, limits.is_troubled(limited))
+        limits.spend(connection, limited, policy, submissions=len(rows))
+    claims = _open_runs(connection, rows, backend, owner, probes=limits.is_open(limited, policy))
+    wait_s, why = (grant.wait_s, grant.why) if len(rows) == grant.count < most else (None, None)
+    return Taken(claims, wait_s, why, limits.is_troubled(limited))
 
 
 _IS_DUE = (batches.c.state == PENDING, batches.c.due_at <= now(), batches.c.finished_at.is_(None))
@@ -102,7 +104,9 @@ def to_claim(row: Row[Any], backend: str, **values: Any) -> Claim:
     return Claim(row.id, row.job_id, backend, row.shots, row.seed, slices, row.run_options, **{**claim, **values})
 
 
-def _open_runs(connection: Connection, rows: Sequence[Row[Any]], backend: str, owner: str) -> list[Claim]:
+def _open_runs(
+    connection: Connection, rows: Sequence[Row[Any]], backend: str, owner: str, *, probes: bool = False
+) -> list[Claim]:
     if not rows:
         return []
     rows = sorted(rows, key=lambda row: (row.job_id, row.position, row.id))
@@ -112,7 +116,7 @@ def _open_runs(connection: Connection, rows: Sequence[Row[Any]], backend: str, o
         sessions.activate(connection, grouped)
     for row in rows:
         record(connection, row.job_id, "claimed", row.id, worker=owner, attempt=row.fence)
-    return [to_claim(row, backend, waited_s=row.waited_s) for row in rows]
+    return [to_claim(row, backend, waited_s=row.waited_s, probes=probes) for row in rows]
 
 
 _INSERT_RUN = provider_jobs.insert().values(state=RunState.INTENT, claimed_at=now())
@@ -273,7 +277,7 @@ def renew(connection: Connection, owner: str, held: Sequence[str], lease_s: floa
     """Extend the leases of a process on some batches, by the database's clock. Returns how many it still has."""
     return connection.execute(
         update(batches)
-        .where(batches.c.id.in_(held), batches.c.lease_owner == owner, batches.c.state.in_(LEASED))
+        .where(*in_order(batches.c.id.in_(held), batches.c.lease_owner == owner, batches.c.state.in_(LEASED)))
         .values(lease_until=now() + lease_s)
     ).rowcount
 
@@ -293,8 +297,7 @@ def expire(connection: Connection, reason: str, owner: str | None = None) -> int
         How many batches changed.
     """
     whose = batches.c.lease_until < now() if owner is None else batches.c.lease_owner == owner
-    leased = and_(whose, batches.c.state.in_(LEASED), batches.c.lease_until.is_not(None))
-    in_order = select(batches.c.id).where(leased).order_by(batches.c.id).with_for_update()  # no deadlock of two keepers
+    leased = in_order(whose, batches.c.state.in_(LEASED), batches.c.lease_until.is_not(None))
     in_doubt = batches.c.state == BatchState.SUBMITTING
     state = case(
         (batches.c.state == BatchState.CLAIMED, BatchState.PENDING),
@@ -305,11 +308,11 @@ def expire(connection: Connection, reason: str, owner: str | None = None) -> int
     failing = case((in_doubt, _SINCE), else_=batches.c.failing_since)
     freed = connection.execute(
         update(batches)
-        .where(leased, batches.c.id.in_(in_order))
+        .where(*leased)
         .values(state=state, due_at=now(), accepted_at=since, failing_since=failing, reason=reason, **_FREE)
         .returning(batches.c.id, batches.c.job_id, batches.c.state)
     ).all()
-    for row in freed:
+    for row in sorted(freed, key=lambda row: (row.job_id, row.id)):  # the order in which results lock their jobs
         _end_intent(connection, row, reason)
         if reason in CRASHES and row.state == BatchState.PENDING:
             _fail_poison(connection, row)
@@ -383,10 +386,7 @@ _ACCEPT = _if(BatchState.SUBMITTING).values(
 )  # fmt: skip
 _DONE = (
     update(batches)
-    .where(
-        batches.c.id.in_(bindparam("p_batches", expanding=True)),
-        batches.c.finished_at.is_(None),
-    )
+    .where(*in_order(batches.c.id.in_(bindparam("p_batches", expanding=True)), batches.c.finished_at.is_(None)))
     .values(state=BatchState.DONE, reason=None, **_OVER)
     .returning(batches.c.id, batches.c.fence)
 )
@@ -399,8 +399,10 @@ _PUT_BACK = _if(*LEASED).values(
 _GIVE_BACK = (
     update(batches)
     .where(
-        tuple_(batches.c.id, batches.c.fence).in_(bindparam("p_held", expanding=True)),
-        batches.c.state == BatchState.CLAIMED,
+        *in_order(
+            tuple_(batches.c.id, batches.c.fence).in_(bindparam("p_held", expanding=True)),
+            batches.c.state == BatchState.CLAIMED,
+        )
     )
     .values(state=BatchState.PENDING, due_at=now(), **_FREE)
     .returning(batches.c.id, batches.c.job_id, batches.c.fence)

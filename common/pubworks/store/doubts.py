@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select, update
 
 from pubworks.errors import BatchNotHeld
 from pubworks.policy import Policy
@@ -41,28 +41,46 @@ def due(connection: Connection, backend: str, most: int, policy: Policy) -> tupl
     return [Look(*row) for row in rows], grant.wait_s if len(rows) == grant.count < most else None
 
 
-def adopt(connection: Connection, batch_id: str, fence: int, provider_job_id: str, *, by_hand: bool = False) -> bool:
+def adopt(connection: Connection, batch_id: str, attempt: int, provider_job_id: str, *, by_hand: bool = False) -> bool:
     """Go on with a run that the provider did take, found by its tag or told by who called: -> IN_FLIGHT.
+
+    The run of an older claim will do where no newer one is known to be at the provider: it is paid for.
 
     Args:
         connection: An open transaction.
         batch_id: The batch.
-        fence: The fence of the claim that made the run.
+        attempt: The fence of the claim that made the run.
         provider_job_id: The provider's id of it.
         by_hand: Whether a person gave it.
 
     Returns:
-        Whether nobody ran the batch again meanwhile, so that this run is the batch's, now or already.
+        Whether this run is the batch's, now or already.
     """
-    key = {"p_batch": batch_id, "p_fence": fence, "p_provider_job_id": provider_job_id}
+    key = {"p_batch": batch_id, "p_attempt": attempt, "p_provider_job_id": provider_job_id}
     job_id = connection.execute(_ADOPT, {**key, "p_look": FIRST_LOOK_S}).scalar()
     if job_id is None:  # perhaps another worker found it first
         return connection.execute(_IS_ADOPTED, key).first() is not None
-    run = {"p_batch": batch_id, "p_provider_job_id": provider_job_id, "p_by_hand": by_hand}
-    connection.execute(_RUN_ACCEPTED, run)
+    connection.execute(_RUN_OUTDONE, key)
+    connection.execute(_RUN_ACCEPTED, {**key, "p_by_hand": by_hand})
     record(connection, job_id, "adopted", batch_id, provider_job_id=provider_job_id)
     splits.judge_twin(connection, batch_id, is_over=False)
     return True
+
+
+def keep_id(
+    connection: Connection, batch_id: str, attempt: int, provider_job_id: str, *, cancelled: bool = False
+) -> None:
+    """Note the provider's id of a run that came too late to be its batch's, so that people find it.
+
+    Args:
+        connection: An open transaction.
+        batch_id: The batch.
+        attempt: The fence of the claim that made the run.
+        provider_job_id: The provider's id of it.
+        cancelled: Whether it is being cancelled; a look-up may still come upon another.
+    """
+    key = {"p_batch": batch_id, "p_attempt": attempt, "p_provider_job_id": provider_job_id}
+    connection.execute(_KEEP_CANCELLED if cancelled else _KEEP, key)
 
 
 def _latest(batch_id: Any) -> tuple[Any, Any]:
@@ -72,11 +90,18 @@ def _latest(batch_id: Any) -> tuple[Any, Any]:
     return provider_jobs.c.batch_id == batch_id, provider_jobs.c.attempt == last
 
 
-_ADOPTABLE = (BatchState.SUBMITTING, BatchState.UNCERTAIN, BatchState.HELD, BatchState.PENDING)
+_ADOPTABLE = (BatchState.UNCERTAIN, BatchState.HELD, BatchState.PENDING)
+_RUN = (provider_jobs.c.batch_id == bindparam("p_batch"), provider_jobs.c.attempt == bindparam("p_attempt"))
+#: A run whose id nobody told yet: one that ended at the provider must not be taken up again.
+_UNKNOWN = (*_RUN, provider_jobs.c.provider_job_id.is_(None))
 _ADOPT = (
     update(batches)
     .where(
-        batches.c.id == bindparam("p_batch"), batches.c.fence == bindparam("p_fence"), batches.c.state.in_(_ADOPTABLE)
+        batches.c.id == bindparam("p_batch"), exists().where(*_UNKNOWN),
+        or_(
+            batches.c.state.in_(_ADOPTABLE),
+            and_(batches.c.state == BatchState.SUBMITTING, batches.c.fence == bindparam("p_attempt")),
+        ),
     )
     .values(
         state=BatchState.IN_FLIGHT, provider_job_id=bindparam("p_provider_job_id"), accepted_at=now(),
@@ -84,9 +109,19 @@ _ADOPT = (
     )
     .returning(batches.c.job_id)
 )  # fmt: skip
+_RUN_OUTDONE = (
+    update(provider_jobs)
+    .where(
+        provider_jobs.c.batch_id == bindparam("p_batch"), provider_jobs.c.attempt != bindparam("p_attempt"),
+        provider_jobs.c.state == RunState.UNCERTAIN,
+    )
+    .values(state=RunState.LOST, error="an earlier run of its batch was found", finished_at=now())
+)  # fmt: skip
+_KEEP = update(provider_jobs).where(*_UNKNOWN).values(provider_job_id=bindparam("p_provider_job_id"))
+_KEEP_CANCELLED = _KEEP.values(accepted_at=now())
 _RUN_ACCEPTED = (
     update(provider_jobs)
-    .where(*_latest(bindparam("p_batch")))
+    .where(*_RUN)
     .values(
         state=RunState.ACCEPTED, provider_job_id=bindparam("p_provider_job_id"), by_hand=bindparam("p_by_hand"),
         accepted_at=now(), finished_at=None,
@@ -103,8 +138,9 @@ _IS_ADOPTED = select(provider_jobs.c.attempt).where(
 def unseen(connection: Connection, batch_id: str, provider_job_ids: Sequence[str]) -> list[str]:
     """Return those of a provider's jobs with the tag of a batch that are no run of it that ended before."""
     known = select(provider_jobs.c.provider_job_id).where(
-        provider_jobs.c.batch_id == batch_id, provider_jobs.c.provider_job_id.in_(provider_job_ids)
-    )
+        provider_jobs.c.batch_id == batch_id, provider_jobs.c.provider_job_id.in_(provider_job_ids),
+        provider_jobs.c.accepted_at.is_not(None),
+    )  # fmt: skip
     ended = set(connection.execute(known).scalars())
     return [one for one in provider_job_ids if one not in ended]
 
@@ -182,9 +218,10 @@ def _note_run(connection: Connection, batch_id: str, run: RunState) -> None:
     )
 
 
+_LAST = select(func.max(provider_jobs.c.attempt)).where(provider_jobs.c.batch_id == batches.c.id).scalar_subquery()
 _HELD = select(
     batches.c.id, batches.c.job_id, batches.c.backend, batches.c.num_circuits, batches.c.shots, batches.c.fence,
-    batches.c.reason, batches.c.accepted_at, (now() - batches.c.failing_since).label("held_s"),
+    batches.c.reason, batches.c.accepted_at, (now() - batches.c.failing_since).label("held_s"), _LAST.label("attempt"),
 ).where(batches.c.state == BatchState.HELD, batches.c.finished_at.is_(None))  # fmt: skip
 
 
@@ -222,7 +259,7 @@ def resolve(connection: Connection, batch_id: str, decision: str, provider_job_i
 
 def _carry_out(connection: Connection, row: Row[Any], decision: str, provider_job_id: str | None) -> bool:
     if decision == "adopt":
-        return adopt(connection, row.id, row.fence, provider_job_id or "", by_hand=True)
+        return adopt(connection, row.id, row.attempt, provider_job_id or "", by_hand=True)
     if decision == "resubmit":
         return run_again(connection, row.id, row.fence, "a person decided to run it again")
     return _give_up(connection, row)

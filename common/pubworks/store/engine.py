@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ _CONNECT = {
 
 #: Seconds without use after which a connection to a server is asked whether it is still there.
 _IDLE_S = 1.0
+
+#: PostgreSQL ended a transaction because another one was in its way: a deadlock, or no order that fits both.
+_GAVE_WAY = ("40P01", "40001")
 
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -158,7 +162,7 @@ def reachable(url: str) -> Iterator[None]:
     """Turn the driver's connection errors into :class:`StoreUnreachable`."""
     try:
         yield
-    except OperationalError as error:
+    except (OperationalError, sqlite3.OperationalError) as error:  # the latter from the start of a transaction
         raise _unreachable(url, error) from error
     except PoolTimeout as error:
         raise StoreUnreachable(f"No connection to the database became free: {error}. Try again.") from error
@@ -170,6 +174,16 @@ def reachable(url: str) -> Iterator[None]:
         raise
 
 
-def _unreachable(url: str, error: DBAPIError) -> StoreUnreachable:
+def _unreachable(url: str, error: DBAPIError | sqlite3.Error) -> StoreUnreachable:
     shown = make_url(url).render_as_string(hide_password=True)
-    return StoreUnreachable(f"The database {shown} does not answer: {error.orig}. Start it, or mend PUBWORKS_DATABASE.")
+    told = error.orig if isinstance(error, DBAPIError) else error
+    if getattr(told, "sqlstate", None) in _GAVE_WAY:
+        return StoreUnreachable(
+            f"Another transaction was in the way of this one: {told}. Nothing was stored; try again."
+        )
+    if isinstance(told, sqlite3.Error) and "is locked" in str(told):
+        return StoreUnreachable(
+            f"The database {shown} is locked: another process writes to it all the time, or hangs. Try again; if that "
+            "does not help, end that process, or use PostgreSQL."
+        )
+    return StoreUnreachable(f"The database {shown} does not answer: {told}. Start it, or mend PUBWORKS_DATABASE.")

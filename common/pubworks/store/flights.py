@@ -13,7 +13,7 @@ from pubworks.store import limits
 from pubworks.store.batches import CLAIMED, FAILING, to_claim
 from pubworks.store.engine import now
 from pubworks.store.records import Claim, Look
-from pubworks.store.statements import record
+from pubworks.store.statements import in_order, record
 from pubworks.store.tables import batches, provider_jobs
 
 #: A look comes after this part of the time waited, where one question tells of one run and of many; and after these
@@ -143,7 +143,7 @@ _SEEN = (
 _NOT_TAKEN = select(batches.c.id).where(*_SEEN)
 _TAKE_UP = (
     update(batches)
-    .where(*_SEEN)
+    .where(*in_order(*_SEEN))
     .values(
         fence=batches.c.fence + 1, due_at=None,
         lease_owner=bindparam("p_owner"), lease_until=now() + bindparam("p_lease"),
@@ -160,7 +160,7 @@ def note_silence(connection: Connection, looks: Sequence[Look], reason: str | No
     since = null() if reason is None else func.coalesce(batches.c.failing_since, now())
     connection.execute(
         update(batches)
-        .where(batches.c.id.in_([look.batch_id for look in looks]), batches.c.state == BatchState.IN_FLIGHT)
+        .where(*in_order(batches.c.id.in_([look.batch_id for look in looks]), batches.c.state == BatchState.IN_FLIGHT))
         .values(failing_since=since, reason=reason)
     )
 

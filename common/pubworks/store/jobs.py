@@ -13,7 +13,7 @@ from pubworks.states import BatchState, JobState
 from pubworks.store import sessions
 from pubworks.store.engine import now
 from pubworks.store.records import JobDraft, JobRecord, Progress, StoredPub
-from pubworks.store.statements import insert_new, one_of, record, tell
+from pubworks.store.statements import in_order, insert_new, one_of, record, tell
 from pubworks.store.tables import batches, circuits, job_tags, jobs, provider_jobs, pubs
 
 #: The columns of a ``JobRecord``.
@@ -195,6 +195,8 @@ def _end_waiting(connection: Connection, job_id: str, *, only_if_cancelled: bool
     if only_if_cancelled:  # who holds one of them may wait for the job's row
         waits = and_(waits, exists().where(jobs.c.id == job_id, jobs.c.state == JobState.CANCELLED))
         waits = batches.c.id.in_(select(batches.c.id).where(waits).with_for_update(skip_locked=True, of=batches))
+    else:
+        waits = and_(*in_order(waits))
     ended = {"state": BatchState.CANCELLED, "due_at": None, "finished_at": now(), "reason": "its job was cancelled"}
     waiting = connection.execute(update(batches).where(waits).values(**ended)).rowcount
     if waiting:
@@ -243,16 +245,6 @@ def find(connection: Connection, prefix: str) -> str:
         )
         raise JobNotFound(f"{problem} `pubworks list` shows those there are.")
     return str(found[0])
-
-
-def newest(connection: Connection, limit: int, state: JobState | None, backend: str | None) -> list[JobRecord]:
-    """Return jobs, newest first."""
-    query = select(*RECORD).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
-    if state is not None:
-        query = query.where(jobs.c.state == state)
-    if backend is not None:
-        query = query.where(jobs.c.backend == backend)
-    return [to_record(row) for row in connection.execute(query)]
 
 
 def options(connection: Connection, job_id: str) -> dict[str, Any]:

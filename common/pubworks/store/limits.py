@@ -74,7 +74,7 @@ def submissions(connection: Connection, row: Row[Any], most: int, policy: Policy
     pause = _pause(row, policy)
     if pause is not None:
         return pause
-    if _is_open(row, policy) or row.submit_interval or row.request_interval:
+    if is_open(row, policy) or row.submit_interval or row.request_interval:
         most = 1  # a probe; or a call that must come when it was granted, and not after others of a group
     grants = [
         _room(connection, row, most),
@@ -101,11 +101,18 @@ def take_request(connection: Connection, backend: str, policy: Policy) -> float:
     return 0.0 if grant.count else grant.wait_s
 
 
+def use_requests(connection: Connection, backend: str, count: int, policy: Policy) -> None:
+    """Use up requests that were made already: what comes next waits for them."""
+    row = lock(connection, backend)
+    if row is not None:
+        spend(connection, row, policy, requests=count)
+
+
 def spend(connection: Connection, row: Row[Any], policy: Policy, *, submissions: int = 0, requests: int = 0) -> None:
     """Use up what was granted in this transaction; a submission is a request too."""
     if not submissions and not requests:
         return
-    probing = submissions and _is_open(row, policy)
+    probing = submissions and is_open(row, policy)
     connection.execute(_SPEND, {
         "p_backend": row.backend,
         "p_submit_at": _advance(row.submit_at, row.submit_interval, row.now, submissions),
@@ -117,14 +124,14 @@ def spend(connection: Connection, row: Row[Any], policy: Policy, *, submissions:
 def _pause(row: Row[Any], policy: Policy) -> Grant | None:
     if row.snoozed_until > row.now:
         return Grant(0, row.snoozed_until - row.now, f"the provider asked to slow down: {row.snooze_reason}")
-    if _is_open(row, policy) and row.probe_at > row.now:
+    if is_open(row, policy) and row.probe_at > row.now:
         why = f"the backend fails again and again, last: {row.failure_reason}"
         return Grant(0, row.probe_at - row.now, why)
     return None
 
 
-def _is_open(row: Row[Any], policy: Policy) -> bool:
-    """Whether the breaker is open."""
+def is_open(row: Row[Any], policy: Policy) -> bool:
+    """Return whether the breaker is open, so that runs are probes."""
     return row.probe_at is not None and row.failures >= policy.breaker_failures
 
 
@@ -134,7 +141,7 @@ def _room(connection: Connection, row: Row[Any], most: int) -> Grant:
         return Grant(most)
     flying = connection.execute(_IN_FLIGHT, {"p_backend": row.backend}).scalar_one()
     count = max(0, min(most, min(caps) - flying))
-    return Grant(count, _LOOK_AGAIN_S, f"{flying} runs are in flight, and no more than {min(caps)} may be")
+    return Grant(count, _LOOK_AGAIN_S, f"{flying + count} runs are in flight, and no more than {min(caps)} may be")
 
 
 def _rate(row: Row[Any], kind: str, most: int, what: str) -> Grant:
@@ -187,9 +194,23 @@ def shrink(connection: Connection, backend: str) -> None:
     connection.execute(update(limits).where(limits.c.backend == backend).values(window=window))
 
 
-def failed(connection: Connection, backend: str, reason: str, policy: Policy, *, surely: bool = False) -> None:
-    """Count a failure of the backend itself; enough of them in a row, or one that is sure, open its breaker."""
+def failed(
+    connection: Connection, backend: str, reason: str, policy: Policy, *, surely: bool = False, probes: bool = False
+) -> None:
+    """Count a failure of the backend itself; enough of them in a row, or one that is sure, open its breaker.
+
+    Args:
+        connection: An open transaction.
+        backend: The backend.
+        reason: What it said.
+        policy: The backend's.
+        surely: Whether it will fail again until somebody does something about it.
+        probes: Whether the run tried whether the backend works again. While the breaker is open, others do not count:
+            they began before.
+    """
     row = _lock_or_make(connection, backend)
+    if is_open(row, policy) and not probes:
+        return
     failures = max(row.failures + 1, policy.breaker_failures if surely else 0)
     probe_at = None
     if failures >= policy.breaker_failures:

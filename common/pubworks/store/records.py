@@ -103,6 +103,8 @@ class Claim:
     by_hand: bool = False
     #: Seconds since its job was submitted, where this is the first claim of the batch.
     waited_s: float | None = None
+    #: Whether its run is to show that a backend works again that failed.
+    probes: bool = False
 
     @property
     def num_circuits(self) -> int:

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Insert, Table, literal_column, or_
+from sqlalchemy import Column, ColumnElement, Connection, Insert, Table, literal_column, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pubworks.states import BatchState
 from pubworks.store.engine import now
-from pubworks.store.tables import events
+from pubworks.store.tables import batches, events
 
 _RECORD = events.insert().values(at=now())
 
@@ -69,6 +69,15 @@ def forget_events(connection: Connection) -> None:
 
 #: A state as a constant of the statement: every parameter of a claim costs time.
 PENDING: ColumnElement[str] = literal_column(f"'{BatchState.PENDING}'")
+
+
+def in_order(*conditions: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
+    """Return conditions for an UPDATE of several batches that locks them in the order of their ids.
+
+    Two transactions that lock the same rows in different orders wait for each other until the database ends one.
+    """
+    locked = select(batches.c.id).where(*conditions).order_by(batches.c.id).with_for_update()
+    return (batches.c.id.in_(locked), *conditions)  # again: a row may have changed while it was waited for
 
 
 def one_of(column: Column[Any], values: Iterable[str]) -> ColumnElement[bool]:

@@ -121,7 +121,9 @@ def _accept(desk: Desk, spool: Spool, claim: Claim, provider_job_id: str) -> boo
             if desk.troubled:  # limits, then the job: the order in which a failure locks them
                 limits.succeeded(connection, desk.backend)
             accepted = batches.accept(connection, claim, provider_job_id, flights.FIRST_LOOK_S)
-            accepted = accepted or doubts.adopt(connection, claim.batch_id, claim.fence, provider_job_id)
+            accepted = accepted or doubts.adopt(connection, claim.batch_id, claim.attempt, provider_job_id)
+            if not accepted:
+                doubts.keep_id(connection, claim.batch_id, claim.attempt, provider_job_id, cancelled=True)
     except Exception:  # whatever it is, the id must not be lost
         spool.keep(claim, provider_job_id)
         raise

@@ -11,13 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from pubworks.backends.causes import Cause, Phase, Verdict, judge
 from pubworks.errors import ConfigError, StoreUnreachable
 from pubworks.policy import Policy
 from pubworks.store import batches, fleet, flights, limits
 from pubworks.store.records import Claim, Taken
 from pubworks.store.store import Store
 from pubworks.telemetry import log
-from pubworks.worker import launch
+from pubworks.worker import launch, trouble
 from pubworks.worker.desk import Desk
 from pubworks.worker.here import RunsHere
 from pubworks.worker.spool import Spool
@@ -27,6 +28,9 @@ from pubworks.worker.watch import Watch
 #: Seconds between two tries to build a backend that cannot be built, or to reach a database that is away.
 _REBUILD_S = 30.0
 _STORE_AWAY_S = 1.0
+
+#: Why a backend that cannot be built now may be built soon, whatever its configuration.
+_PASSES = (Cause.TRANSIENT, Cause.RATE_LIMITED, Cause.BACKEND_DOWN)
 
 #: Seconds of one turn, a few calls of a provider that keeps its runs, after which its leases are not renewed.
 _CALL_LONGEST_S = 300.0
@@ -59,6 +63,7 @@ class Runner:
         self._watch: Watch | None = None
         self._claimed: set[str] = set()
         self._build_at = 0.0
+        self._unanswered = 0
         self._turned_at = math.inf
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name=f"pubworks-{backend}", daemon=True)
@@ -112,8 +117,10 @@ class Runner:
             return not self._stopping
 
     def _next_turn(self) -> float:
+        if self._desk is None:
+            return self._build_at if self._unanswered else math.inf
         parts = [part.next_look() for part in (self._here, self._watch) if part is not None]
-        claim_at = self._desk.claim_at if self._desk is not None and self._has_room() else math.inf
+        claim_at = self._desk.claim_at if self._has_room() else math.inf
         return min([claim_at, *parts])
 
     def _has_room(self) -> bool:
@@ -134,7 +141,15 @@ class Runner:
         if (self._rings or self._desk.claim_at <= time.monotonic()) and self._has_room():
             self._claim(self._desk)
             self._here.turn()
+        self._count_requests(self._desk)
         self._wake()  # who waits for room
+
+    def _count_requests(self, desk: Desk) -> None:
+        """Use up the requests that a call of the adapter made besides its first."""
+        if desk.adapter.more_requests:
+            with self._store.write(durable=False) as connection:
+                limits.use_requests(connection, self.backend, desk.adapter.more_requests, desk.policy)
+            desk.adapter.more_requests = 0
 
     def _claim(self, desk: Desk) -> None:
         """Claim and start what is due."""
@@ -213,12 +228,36 @@ class Runner:
         try:
             self._desk = self._make()
         except ConfigError as error:
-            log("backend.unbuildable", logging.ERROR, backend=self.backend, error=error)
-            with self._store.write() as connection:
-                fleet.note_error(connection, self.backend, str(error))
-            self._build_at = time.monotonic() + _REBUILD_S
-            self._answer()
+            self._build_later(error)
             return False
+        if self._unanswered:
+            self._unanswered = 0
+            self._desk.claim_in(0.0)
+            with self._store.write() as connection:
+                limits.answers(connection, self.backend)
         self._here = RunsHere(self._desk, self._room, self._wake, self.ring)
         self._watch = Watch(self._desk) if self._desk.adapter.detachable else None
         return True
+
+    def _build_later(self, error: ConfigError) -> None:
+        """Note why the backend cannot be built: a provider that does not answer is soon asked again."""
+        verdict = judge(error.__cause__, Phase.BUILD) if error.__cause__ else None
+        if verdict is not None and verdict.cause in _PASSES:
+            self._unanswered += 1
+            self._build_at = time.monotonic() + self._note_silence(verdict)
+        else:
+            log("backend.unbuildable", logging.ERROR, backend=self.backend, error=error)
+            self._unanswered = 0
+            self._build_at = time.monotonic() + _REBUILD_S
+            with self._store.write() as connection:
+                fleet.note_error(connection, self.backend, str(error))
+        self._answer()
+
+    def _note_silence(self, verdict: Verdict) -> float:
+        """Have the whole fleet know that the provider cannot be asked. Returns seconds until it is asked again."""
+        log("backend.silent", logging.WARNING, backend=self.backend, call=Phase.BUILD, error=verdict.message)
+        with self._store.write() as connection:
+            if verdict.retry_after or verdict.cause == Cause.RATE_LIMITED:
+                return limits.snooze(connection, self.backend, verdict.message, verdict.retry_after)
+            limits.failed(connection, self.backend, verdict.message, Policy())
+        return min(_REBUILD_S, trouble.backoff(Policy(), self._unanswered))

@@ -64,8 +64,11 @@ class Spool:
                 continue
             with store.write() as connection:
                 adopted = doubts.adopt(connection, batch_id, fence, provider_job_id)
+                if not adopted:  # another run of it came first: this one is paid for, and not needed
+                    doubts.keep_id(connection, batch_id, fence, provider_job_id)
             path.unlink(missing_ok=True)
-            log("spool.replayed", batch=batch_id, provider_job_id=provider_job_id, adopted=adopted)
+            level = logging.INFO if adopted else logging.ERROR
+            log("spool.replayed", level, batch=batch_id, provider_job_id=provider_job_id, adopted=adopted)
 
 
 def _sync(folder: Path) -> None:

@@ -39,7 +39,7 @@ def after_call(desk: Desk, claim: Claim, error: Exception, work: Work | None = N
     with desk.store.write() as connection:
         if verdict.cause == Cause.UNCERTAIN:
             desk.asked_to_wait = True
-            limits.failed(connection, desk.backend, verdict.message, desk.policy)
+            limits.failed(connection, desk.backend, verdict.message, desk.policy, probes=claim.probes)
             batches.doubt(connection, claim, verdict.message)
         else:
             _run_again(connection, desk, claim, verdict, work)
@@ -134,7 +134,7 @@ def _run_again(connection: Connection, desk: Desk, claim: Claim, verdict: Verdic
         limits.answers(connection, desk.backend)
     if verdict.cause.is_snooze:
         desk.asked_to_wait = True
-        _note_trouble(connection, desk, verdict)
+        _note_trouble(connection, desk, verdict, probes=claim.probes)
         wait = random.uniform(0, _ROOM_S) if verdict.cause == Cause.CONCURRENCY else 0.0
         batches.put_back(connection, claim, verdict.message, wait, counts=False, state=RunState.LOST)
         desk.claim_in(wait)
@@ -149,7 +149,7 @@ def _run_again(connection: Connection, desk: Desk, claim: Claim, verdict: Verdic
     elif verdict.cause == Cause.LOST_RESULT and claim.by_hand:
         doubts.hold_again(connection, claim, f"{verdict.message} (of the provider's job {claim.provider_job_id})")
     else:
-        _note_trouble(connection, desk, verdict)
+        _note_trouble(connection, desk, verdict, probes=claim.probes)
         return _try_again(connection, desk, claim, verdict)
     return 0.0
 
@@ -183,7 +183,7 @@ def _note_request(connection: Connection, desk: Desk, verdict: Verdict) -> None:
         limits.snooze(connection, desk.backend, verdict.message, verdict.retry_after)
 
 
-def _note_trouble(connection: Connection, desk: Desk, verdict: Verdict) -> None:
+def _note_trouble(connection: Connection, desk: Desk, verdict: Verdict, *, probes: bool) -> None:
     """Have the whole fleet know how the backend is."""
     match verdict.cause:
         case Cause.RATE_LIMITED:
@@ -194,10 +194,9 @@ def _note_trouble(connection: Connection, desk: Desk, verdict: Verdict) -> None:
                 limits.snooze(connection, desk.backend, verdict.message, verdict.retry_after)
         case Cause.BACKEND_DOWN if verdict.retry_after:
             limits.snooze(connection, desk.backend, verdict.message, verdict.retry_after)
-        case Cause.DENIED:
-            limits.failed(connection, desk.backend, verdict.message, desk.policy, surely=True)
-        case Cause.BACKEND_DOWN | Cause.TRANSIENT:
-            limits.failed(connection, desk.backend, verdict.message, desk.policy)
+        case Cause.DENIED | Cause.BACKEND_DOWN | Cause.TRANSIENT:
+            surely = verdict.cause == Cause.DENIED
+            limits.failed(connection, desk.backend, verdict.message, desk.policy, surely=surely, probes=probes)
 
 
 def _split_for_size(connection: Connection, desk: Desk, claim: Claim, verdict: Verdict, work: Work | None) -> None:

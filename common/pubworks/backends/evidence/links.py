@@ -145,15 +145,14 @@ def body_of(error: BaseException) -> str:
 
 def retry_after(error: BaseException, now: Callable[[], float]) -> float | None:
     """Return the seconds that an exception asks to wait, never negative; None where it does not say."""
-    asked = _seconds(_get(error, "retry_after"), now)
-    if asked is not None:
-        return asked
     response = _get(error, "response")
     metadata = _get(response, "ResponseMetadata")
     holders = (error, response, _get(error, "http_response"))
     headers = [_get(holder, "headers") for holder in holders] + [_get(metadata, "HTTPHeaders")]
-    asked_in = (_seconds(value, now) for held in headers for value in _header(held, "retry-after"))
-    return next((seconds for seconds in asked_in if seconds is not None), None)
+    sent = next((_moment(str(value)) for held in headers for value in _header(held, "date")), None)
+    clock = (lambda: sent) if sent is not None else now  # a date is one of the provider's clock
+    said = [_get(error, "retry_after"), *(value for held in headers for value in _header(held, "retry-after"))]
+    return next((seconds for value in said if (seconds := _seconds(value, clock)) is not None), None)
 
 
 def _link(error: BaseException, above: Link | None, explicit: bool) -> Link:
@@ -240,14 +239,16 @@ def _seconds(value: Any, now: Callable[[], float]) -> float | None:
     try:
         seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
     except (ValueError, OverflowError):
-        seconds = _until(str(value), now)
+        moment = _moment(str(value))
+        seconds = math.nan if moment is None else moment - now()
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _until(date: str, now: Callable[[], float]) -> float:
+def _moment(date: str) -> float | None:
+    """Return the seconds since 1970 of an HTTP date, None where it is none."""
     try:
         moment = parsedate_to_datetime(date)
         aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return aware.timestamp() - now()
+        return aware.timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
-        return math.nan
+        return None

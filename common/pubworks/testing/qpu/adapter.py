@@ -21,6 +21,8 @@ class QpuAdapter(Adapter):
         backend: A :class:`~pubworks.testing.qpu.provider.QpuBackend`.
     """
 
+    retrieve_requests = 0
+
     def __init__(self, backend: QpuBackend) -> None:
         super().__init__(backend)
         self._can: dict[str, Any] = backend.description

@@ -1,4 +1,4 @@
-"""The public face of pubworks: ``from pubworks.client import Client, Estimator, Sampler``."""
+"""The public face of pubworks: ``from pubworks.client import Batch, Client, Estimator, Sampler, Session``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from weakref import WeakValueDictionary
 from pubworks.errors import ConfigError, SubmissionError
 from pubworks.primitives import estimator as _estimator
 from pubworks.primitives import sampler as _sampler
+from pubworks.primitives import session as _session
 from pubworks.primitives.filters import StatusLike, TimeLike, wanted
 from pubworks.primitives.job import Job
+from pubworks.states import Mode
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from pubworks.worker.embedded import EmbeddedWorker
     from pubworks.worker.local import LocalWorker
 
-__all__ = ["Client", "Estimator", "Job", "Sampler"]
+__all__ = ["Batch", "Client", "Estimator", "Job", "Sampler", "Session"]
 
 
 class Client:
@@ -122,7 +124,7 @@ class Client:
     def jobs(
         self, limit: int | None = 10, skip: int = 0, *,
         backend: str | None = None, status: StatusLike | None = None, tags: Iterable[str] | None = None,
-        name: str | None = None, primitive: str | None = None,
+        session: Session | str | None = None, name: str | None = None, primitive: str | None = None,
         created_after: TimeLike | None = None, created_before: TimeLike | None = None, descending: bool = True,
     ) -> list[Job]:  # fmt: skip
         """Return handles of the jobs for which all that is given holds, newest first.
@@ -133,6 +135,7 @@ class Client:
             backend: The name of their backend.
             status: Their state, as ``JobState``, ``JobStatus`` or its name, or a list: any of them.
             tags: All of these tags.
+            session: The session or batch that they were submitted to, or its id.
             name: Exactly this name.
             primitive: ``sampler`` or ``estimator``.
             created_after: Submitted then or later: a ``datetime`` (local time without a zone) or seconds since 1970.
@@ -149,9 +152,45 @@ class Client:
         asked = wanted(
             limit, skip, backend=backend, status=status, tags=tags, name=name, primitive=primitive,
             created_after=created_after, created_before=created_before, descending=descending,
+            session=_id_of(session),
         )  # fmt: skip
         with self.store.read() as connection:
             return Jobs(self._handle(record) for record in listing.find_jobs(connection, asked))
+
+    def cancel(self, *, tags: Iterable[str] | None = None, session: Session | str | None = None) -> int:
+        """Cancel the open jobs with all of these tags, of this session or batch. Returns how many were cancelled.
+
+        Raises:
+            TypeError: Neither is given, or a tag is of the wrong type.
+        """
+        from pubworks.primitives.labels import check_tags
+        from pubworks.store import ending
+
+        checked = check_tags(tags)
+        if not checked and session is None:
+            raise TypeError("Say which jobs to cancel: cancel(tags=['scan']), or cancel(session=…).")
+        return ending.cancel_jobs(self.store, tags=checked, session=_id_of(session))
+
+    def sessions(
+        self, limit: int | None = 10, skip: int = 0, *, mode: str | None = None, backend: str | None = None
+    ) -> list[Session]:
+        """Return handles of sessions and batches, newest first.
+
+        Args:
+            limit: How many at most; None for all.
+            skip: How many to leave out before them.
+            mode: Only each ``"session"``, or only each ``"batch"``.
+            backend: The name of their backend.
+
+        Raises:
+            ValueError: There is no such mode.
+        """
+        from pubworks.store import sessions
+
+        of_mode = None if mode is None else Mode(mode)
+        with self.store.read() as connection:
+            found = sessions.newest(connection, limit, skip, mode=of_mode, backend=backend)
+        return [(Batch if record.mode == Mode.BATCH else Session)._of(record, self) for record in found]
 
     def backends(self) -> list[BackendFacts]:
         """Return what workers found out about each backend that they built."""
@@ -410,19 +449,35 @@ def _reduce(job: Job) -> tuple[Any, tuple[str, str, bool]]:
 copyreg.pickle(Job, _reduce)
 
 
+def _id_of(session: _session.Session | str | None) -> str | None:
+    return session.session_id if isinstance(session, _session.Session) else session
+
+
+class Session(_session.Session):
+    __doc__ = _session.Session.__doc__
+    _default_client = staticmethod(default_client)
+
+
+class Batch(Session):
+    """Jobs of one backend that belong together: followed, closed and cancelled as one.
+
+    They wait in the queue like any others. Otherwise it is as a ``Session``, and ends by itself only if it is given a
+    ``max_time``.
+
+    Example::
+
+        with Batch("aria") as batch:
+            jobs = [Sampler(mode=batch).run(part) for part in parts]
+    """
+
+    _mode = Mode.BATCH
+
+
 class Sampler(_sampler.Sampler):
     __doc__ = _sampler.Sampler.__doc__
-
-    def __init__(
-        self, backend: BackendV2 | str, *, options: dict[str, Any] | None = None, client: Client | None = None
-    ) -> None:
-        super().__init__(backend, options=options, client=client or default_client())
+    _default_client = staticmethod(default_client)
 
 
 class Estimator(_estimator.Estimator):
     __doc__ = _estimator.Estimator.__doc__
-
-    def __init__(
-        self, backend: BackendV2 | str, *, options: dict[str, Any] | None = None, client: Client | None = None
-    ) -> None:
-        super().__init__(backend, options=options, client=client or default_client())
+    _default_client = staticmethod(default_client)

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pubworks.errors import SessionClosed, SessionNotFound
+from pubworks.policy import Policy
 from pubworks.states import JobState, Mode, SessionState
-from pubworks.store import ending, fleet, jobs, limits, sessions
+from pubworks.store import ending, fleet, jobs, limits, sessions, waiting
 from pubworks.store.records import SessionRecord, Slice
 from pubworks.store.store import Store
 from pubworks.store.tables import metadata
@@ -211,6 +212,16 @@ def test_nobody_starves(calls: Calls) -> None:
     assert order[:11] == [*(f"s{number}-0" for number in range(1, 10)), "patient-0", "late1-0"]
 
 
+def test_who_waits_is_told_of_the_session_that_goes_first(calls: Calls) -> None:
+    open_session(calls, "s")
+    submit(calls, "a", 2, "s")
+    submit(calls, "b", 1)
+    first = [calls.do(waiting.waits, job_id, Policy())[0].reason for job_id in "ab"]
+    run(calls)
+    then = [calls.do(waiting.waits, job_id, Policy())[0].reason for job_id in "ab"]
+    assert (first, then) == ([None, None], [None, "the jobs of others go first: of a session, s"])
+
+
 def test_halves_belong_to_the_session_of_their_whole(calls: Calls) -> None:
     open_session(calls, "s")
     calls.submit(draft("a", [Slice(0, 0, 4, 0)], session="s"))
@@ -290,8 +301,9 @@ def test_cancelling_a_session_closes_it_and_cancels_its_open_jobs(calls: Calls) 
     assert [calls.job(job_id).state for job_id in "abcd"] == ["DONE", "CANCELLED", "CANCELLED", "QUEUED"]
     assert state(calls, "s") == SessionState.CLOSED
     assert ending.cancel_session(calls.store, "s") == 0
-    assert calls.do(sessions.jobs_by_state, "s") == {"DONE": 1, "CANCELLED": 2}
-    assert calls.do(sessions.batches_by_state, "s") == {"DONE": 2, "CANCELLED": 4}
+    progress = calls.do(sessions.progress, "s")
+    assert (progress.jobs, progress.batches) == ({"DONE": 1, "CANCELLED": 2}, {"DONE": 2, "CANCELLED": 4})
+    assert (progress.num_jobs, progress.jobs_ended, progress.num_batches, progress.batches_done) == (3, 3, 6, 2)
 
 
 #: What happens: (what, which session or how much).

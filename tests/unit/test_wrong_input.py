@@ -163,7 +163,7 @@ def test_a_seed_that_is_none(client: Client, seed: Any, error: type[Exception]) 
         Sampler(AER, options={"seed_simulator": seed}, client=client).run([plain()])
 
 
-@pytest.mark.parametrize("backend", [None, 3, object(), AerSimulator])
+@pytest.mark.parametrize("backend", [3, object(), AerSimulator])
 def test_what_is_no_backend(client: Client, backend: Any) -> None:
     with pytest.raises(TypeError, match="must be a BackendV2 or the name"):
         Sampler(backend, client=client)

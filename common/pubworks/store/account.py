@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, func, select
 
 from pubworks.states import RunState
-from pubworks.store.tables import batches, events, provider_jobs
+from pubworks.store.tables import batches, events, jobs, provider_jobs
 
 
 class Used(NamedTuple):
@@ -23,17 +23,19 @@ class Used(NamedTuple):
     seconds: float
 
 
-def usage(connection: Connection, job_id: str) -> list[Used]:
-    """Return what the runs that gave results used, by backend and size.
+def usage(connection: Connection, job_id: str | None = None, *, session: str | None = None) -> list[Used]:
+    """Return what the runs of a job, or of all jobs of a session, used that gave results, by backend and size.
 
     Seconds go from the moment when the provider took a run to the one when its result was stored.
     """
+    mine = jobs.c.id == job_id if session is None else jobs.c.session == session
     began = func.coalesce(provider_jobs.c.accepted_at, provider_jobs.c.claimed_at)
     kind = (batches.c.backend, batches.c.num_circuits, batches.c.shots)
     query = (
         select(*kind, func.count(), func.sum(provider_jobs.c.finished_at - began))
         .join(batches, batches.c.id == provider_jobs.c.batch_id)
-        .where(batches.c.job_id == job_id, provider_jobs.c.state == RunState.DONE)
+        .join(jobs, jobs.c.id == batches.c.job_id)
+        .where(mine, provider_jobs.c.state == RunState.DONE)
         .group_by(*kind)
         .order_by(*kind)
     )

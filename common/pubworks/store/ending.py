@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from pubworks.states import BatchState, JobState
 from pubworks.store import jobs, listing, sessions
@@ -64,11 +64,23 @@ class _Started(Exception):
     """A job began at the last moment, and goes on."""
 
 
+_LATE = "reached its max_time of"
+
+
+def out_of_time(connection: Connection, job_id: str) -> str | None:
+    """Return why a job was cancelled whose session was over before it began; None: it was not."""
+    reasons = select(batches.c.reason).where(*_cancelled(job_id), batches.c.reason.contains(_LATE))
+    return connection.execute(reasons.limit(1)).scalar()
+
+
+def _cancelled(job_id: str) -> tuple[ColumnElement[bool], ...]:
+    return batches.c.job_id == job_id, batches.c.state == BatchState.CANCELLED
+
+
 def _cancel_late(store: Store, job_id: str, session: SessionRecord) -> None:
-    why = f"its {session.mode} {session.id} reached its max_time of {session.max_time_s:g} s"
-    told = update(batches).where(batches.c.job_id == job_id, batches.c.state == BatchState.CANCELLED)
+    why = f"its {session.mode} {session.id} {_LATE} {session.max_time_s:g} s"
     with contextlib.suppress(_Started), store.write() as connection:
         jobs.cancel(connection, job_id)
         if jobs.get(connection, job_id).started_at is not None:
             raise _Started
-        connection.execute(told.values(reason=why))
+        connection.execute(update(batches).where(*_cancelled(job_id)).values(reason=why))

@@ -272,6 +272,35 @@ class SessionRecord:
 
 
 @dataclass(frozen=True)
+class SessionProgress:
+    """How far the jobs of a session, or of a batch of jobs, are."""
+
+    #: Jobs by state, and batches of circuits by state; final ones too.
+    jobs: dict[str, int]
+    batches: dict[str, int]
+
+    @property
+    def num_jobs(self) -> int:
+        """Jobs that were submitted to it."""
+        return sum(self.jobs.values())
+
+    @property
+    def jobs_ended(self) -> int:
+        """Jobs that have ended, in whichever way."""
+        return sum(count for state, count in self.jobs.items() if JobState(state).is_final)
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of circuits of all its jobs."""
+        return sum(self.batches.values())
+
+    @property
+    def batches_done(self) -> int:
+        """Batches whose chunks are stored."""
+        return self.batches.get("DONE", 0)
+
+
+@dataclass(frozen=True)
 class Wanted:
     """Which jobs a listing shows; None leaves a filter out, and all that are given must hold."""
 

@@ -18,11 +18,16 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, case, exists, func, literal_column, null, or_, select, update
 
 from pubworks.errors import SessionClosed, SessionNotFound
-from pubworks.states import Mode
+from pubworks.states import BatchState, Mode
+from pubworks.store import account
 from pubworks.store.engine import now
-from pubworks.store.records import SessionRecord
+from pubworks.store.records import SessionProgress, SessionRecord
 from pubworks.store.statements import PENDING
 from pubworks.store.tables import batches, jobs, sessions
+
+#: Seconds that a session may last, and be without a job, where nobody says; as on IBM's runtime.
+LONGEST_S: dict[Mode, float | None] = {Mode.SESSION: 8 * 3600.0, Mode.BATCH: None}
+IDLE_S = 60.0
 
 _OF_SESSION = jobs.c.session == sessions.c.id
 _OPEN = and_(_OF_SESSION, jobs.c.finished_at.is_(None))
@@ -85,6 +90,14 @@ def in_turn(*only_if: Any) -> Any:
         .limit(literal_column("1"))
         .scalar_subquery()
     )
+
+
+def first(connection: Connection, backend: str) -> str | None:
+    """Return the id of the session of a backend whose due batches go first now, if there is one."""
+    return connection.execute(_FIRST, {"p_backend": backend}).scalar()
+
+
+_FIRST = select(in_turn())
 
 
 def activate(connection: Connection, session_ids: Iterable[str]) -> None:
@@ -190,17 +203,22 @@ def find(connection: Connection, part: str) -> str:
     raise SessionNotFound(f"{problem} `pubworks session list` and `pubworks batch list` show those there are.")
 
 
-def jobs_by_state(connection: Connection, session_id: str) -> dict[str, int]:
-    """Return how many jobs of a session are in which state."""
-    query = select(jobs.c.state, func.count()).where(jobs.c.session == session_id).group_by(jobs.c.state)
-    return {state: count for state, count in connection.execute(query)}
+def progress(connection: Connection, session_id: str) -> SessionProgress:
+    """Return how many jobs of a session, and batches of these, are in which state."""
+    mine = jobs.c.session == session_id
+    of_jobs = select(jobs.c.state, func.count()).where(mine).group_by(jobs.c.state)
+    whole = batches.c.state != BatchState.SPLIT  # its halves stand for it
+    of_batches = select(batches.c.state, func.count()).join(jobs, jobs.c.id == batches.c.job_id).where(mine, whole)
+    found = [connection.execute(query) for query in (of_jobs, of_batches.group_by(batches.c.state))]
+    return SessionProgress(*({state: count for state, count in rows} for rows in found))
 
 
-def batches_by_state(connection: Connection, session_id: str) -> dict[str, int]:
-    """Return how many batches of circuits, of all jobs of a session, are in which state; halves stand for wholes."""
-    mine = select(jobs.c.id).where(jobs.c.session == session_id)
-    query = select(batches.c.state, func.count()).where(batches.c.job_id.in_(mine)).group_by(batches.c.state)
-    return {state: count for state, count in connection.execute(query) if state != "SPLIT"}
+def usage_s(connection: Connection, session: SessionRecord) -> float:
+    """Return the seconds that a session lasted, or that the runs of a batch of jobs took at the provider."""
+    if session.mode == Mode.BATCH:
+        return sum(used.seconds for used in account.usage(connection, session=session.id))
+    until = session.now if session.has_open_jobs else session.last_job_ended_at
+    return max(0.0, until - session.started_at) if until and session.started_at else 0.0
 
 
 def _record(row: Row[Any]) -> SessionRecord:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, case, func, null, selec
 
 from pubworks.policy import Policy
 from pubworks.states import BatchState
-from pubworks.store import limits
+from pubworks.store import limits, sessions
 from pubworks.store.engine import now
 from pubworks.store.statements import one_of
 from pubworks.store.tables import batches, provider_jobs
@@ -43,6 +43,7 @@ _WAITS = (
     select(
         batches.c.state, _WHY, batches.c.backend, func.count().label("num_batches"),
         _DUE_IN.label("due_in_s"), _LIMITED.label("limited"), func.max(case((_READY, 1), else_=0)).label("ready"),
+        func.max(batches.c.session).label("session"),
     )
     .where(
         batches.c.job_id == bindparam("p_job"), batches.c.finished_at.is_(None),
@@ -73,7 +74,9 @@ def _wait(connection: Connection, row: Row[Any], policy: Policy) -> Wait:
     if row.limited:
         grant = limits.submissions(connection, limits.standing(connection, [row.backend])[row.backend], 1, policy)
     if grant.count:
-        return Wait(BatchState.PENDING, row.num_batches, None, None)
+        first = sessions.first(connection, row.backend)
+        why = f"the jobs of others go first: of a session, {first}" if first not in (None, row.session) else None
+        return Wait(BatchState.PENDING, row.num_batches, why, None)
     return Wait(BatchState.PENDING, row.num_batches, grant.why, grant.wait_s if grant.wait_s > _SOON_S else None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pubworks.states import BatchState, JobState
-from pubworks.store import jobs
+from pubworks.store import ending, jobs
 from pubworks.store.store import Store
 
 #: Reasons that a text names; the rest are counted.
@@ -16,7 +16,7 @@ def explain(store: Store, job_id: str) -> str | None:
         state = jobs.get(connection, job_id).state
         progress = None if state.is_final else jobs.progress(connection, job_id)
     if state == JobState.CANCELLED:
-        return cancelled(job_id)
+        return cancelled(store, job_id)
     if state in (JobState.FAILED, JobState.PARTIAL):
         return failed(store, job_id, state)
     if progress and (held := progress.batches.get(BatchState.HELD)):
@@ -27,9 +27,12 @@ def explain(store: Store, job_id: str) -> str | None:
     return None
 
 
-def cancelled(job_id: str) -> str:
+def cancelled(store: Store, job_id: str) -> str:
     """Return what to do about a job that was cancelled."""
-    return f"Job {job_id} was cancelled. result(partial=True) gives what was done, and retry() runs the rest."
+    with store.read() as connection:
+        late = ending.out_of_time(connection, job_id)
+    why = f": {late}" if late else ""
+    return f"Job {job_id} was cancelled{why}. result(partial=True) gives what was done, and retry() runs the rest."
 
 
 def failed(store: Store, job_id: str, state: JobState) -> str:

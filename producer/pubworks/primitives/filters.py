@@ -32,7 +32,7 @@ TimeLike: TypeAlias = datetime | float
 def wanted(
     limit: int | None, skip: int, *, backend: str | None, status: StatusLike | None, tags: Iterable[str] | None,
     name: str | None, primitive: str | None, created_after: TimeLike | None, created_before: TimeLike | None,
-    descending: bool,
+    descending: bool, session: str | None = None,
 ) -> Wanted:  # fmt: skip
     """Return the filters of a listing.
 
@@ -47,7 +47,7 @@ def wanted(
     states = None if status is None else states_of(status)
     return Wanted(
         limit, skip, backend, states, check_tags(tags), name, primitive,
-        seconds_of(created_after), seconds_of(created_before), descending,
+        seconds_of(created_after), seconds_of(created_before), descending, session,
     )  # fmt: skip
 
 

@@ -107,6 +107,11 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         return self._fixed().backend
 
     @property
+    def session_id(self) -> str | None:
+        """The id of the session, or batch, that it was submitted to; None: to none."""
+        return self._fixed().session
+
+    @property
     def creation_date(self) -> datetime:
         """When it was submitted, by the database's clock, in UTC."""
         from pubworks.clock import utc
@@ -424,7 +429,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         from pubworks.primitives import explain
 
         if state == JobState.CANCELLED:
-            raise JobCancelled(explain.cancelled(self._job_id))
+            raise JobCancelled(explain.cancelled(self._store, self._job_id))
         if state != JobState.DONE:
             raise JobFailed(explain.failed(self._store, self._job_id, state))
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from qiskit.primitives import BaseSamplerV2
 from qiskit.primitives.containers.sampler_pub import SamplerPub, SamplerPubLike
+
+from pubworks.primitives.aim import aim_at
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pubworks.client import Client
     from pubworks.planning.quote import Plan
     from pubworks.primitives.job import Job
+    from pubworks.primitives.session import Session
     from pubworks.store.records import JobDraft
 
 
@@ -40,25 +43,32 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc]
         job = sampler.run([circuit, (parameterised, values, 500)])
 
     Args:
-        backend: A ``BackendV2`` object (embedded mode only) or the name of a registered backend.
+        backend: A ``BackendV2`` object (embedded mode only), the name of a registered backend, a ``Batch`` or a
+            ``Session``; in the ``with`` block of one of these it may be left out.
+        mode: The same, by the name that IBM's runtime gives it.
         options: ``default_shots``, ``seed_simulator``, ``run_options``.
-        client: Where jobs go; the default client if not given.
+        client: Where jobs go; that of the batch or session, or the default client, if not given.
 
     Raises:
-        TypeError: An option is unknown, or there is no backend.
+        TypeError: An option is unknown, or there is no backend, or two.
+        ValueError: It is made for another backend than that of the ``with`` block around it.
         ConfigError: No backend has this name.
     """
 
-    def __init__(self, backend: BackendV2 | str, *, options: dict[str, Any] | None = None, client: Client) -> None:
-        self._client = client
+    #: Returns where jobs go if nobody says.
+    _default_client: ClassVar[staticmethod[[], Client]]
+
+    def __init__(
+        self, backend: BackendV2 | Session | str | None = None, *, mode: BackendV2 | Session | str | None = None,
+        options: dict[str, Any] | None = None, client: Client | None = None,
+    ) -> None:  # fmt: skip
+        self._aim = aim_at(backend, mode, client, self._default_client)
         self._options = SamplerOptions(**(options or {}))
-        self._backend = backend
-        self._target_name = client.enter(backend)
 
     @property
     def backend(self) -> BackendV2 | str:
         """The backend as it was given."""
-        return self._backend
+        return self._aim.backend
 
     @property
     def options(self) -> SamplerOptions:
@@ -82,12 +92,13 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc]
         Raises:
             TypeError: As Qiskit's own Sampler, for input of the wrong type.
             ValueError: As Qiskit's own Sampler, for wrong values; as ``SubmissionError`` for what the backend cannot
-                run, and where the idempotency key is that of another job.
+                run, and where the idempotency key is that of another job; as ``SessionClosed`` where its batch or
+                session takes no more jobs.
         """
         from pubworks.primitives.labels import Labels
 
         labels = Labels.check(name, tags, idempotency_key)
-        return self._client.submit(labels.on(*self._draft(pubs, shots)))
+        return self._aim.submit(labels.on(*self._draft(pubs, shots)))
 
     def plan(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None) -> Plan:
         """Return what ``run`` would submit, and what that would take and cost; nothing is stored.
@@ -101,7 +112,7 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc]
             ValueError: As ``run``.
             ConfigError: The backend's price model fails.
         """
-        return self._client.quote(self._draft(pubs, shots)[0])
+        return self._aim.client.quote(self._draft(pubs, shots)[0])
 
     def _draft(self, pubs: Iterable[SamplerPubLike], shots: int | None) -> tuple[JobDraft, list[SamplerPub]]:
         from pubworks.primitives.draft import draft_sampler_job
@@ -111,5 +122,5 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc]
         coerced = [SamplerPub.coerce(pub, wanted) for pub in pubs]
         seed = None if options.seed_simulator is None else index(options.seed_simulator)
         stored = {"seed_simulator": seed, "run_options": options.run_options}
-        target = self._client.target(self._target_name)
-        return draft_sampler_job(coerced, target, stored, job_id=self._client.new_id()), coerced
+        target = self._aim.target()
+        return draft_sampler_job(coerced, target, stored, job_id=self._aim.client.new_id()), coerced

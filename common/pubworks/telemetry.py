@@ -36,6 +36,9 @@ ACTIONS = {
         "its result is stored, `seconds` after its run was over or was seen to be",
         ("batch", "backend", "circuits", "shots", "seconds"),
     ),
+    "batch.left": Action(
+        "circuits failed in a run, or shots did not come: they are a batch of their own", ("batch", "backend", "reason")
+    ),
     "batch.trouble": Action(
         "a call for a batch failed: `run`, `result` or `read`", ("batch", "backend", "call", "cause", "error")
     ),

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.circuit import ControlFlowOp
 from qiskit.exceptions import QiskitError
 from qiskit.primitives import DataBin
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from pubworks.codec import circuits as circuit_codec
+from pubworks.codec import readout
 from pubworks.codec.arrays import pack
 from pubworks.errors import SubmissionError
 from pubworks.planning.plan import PubSize, plan
@@ -44,7 +44,7 @@ def draft_sampler_job(pubs: Sequence[SamplerPub], target: Target, options: dict[
     blobs = encode_once([pub.circuit for pub in pubs])
     drafts = tuple(_draft_pub(pub, blobs[id(pub.circuit)]) for pub in pubs)
     sizes = [
-        PubSize(draft.size if draft.readout["num_clbits"] else 0, draft.shots, blobs[id(pub.circuit)].size)
+        PubSize(draft.size if _is_run(draft, options) else 0, draft.shots, blobs[id(pub.circuit)].size)
         for draft, pub in zip(drafts, pubs, strict=True)
     ]
     seed = options.get("seed_simulator")
@@ -53,6 +53,15 @@ def draft_sampler_job(pubs: Sequence[SamplerPub], target: Target, options: dict[
     return JobDraft(
         job_id, None, "sampler", target.name, options, circuits, drafts, batches, options.get("run_options") or {}
     )
+
+
+def _is_run(draft: PubDraft, options: dict[str, Any]) -> bool:
+    """Return whether a backend is needed: what is never measured is 0.
+
+    With a seed it is run all the same, because the place of a circuit in a run decides what the others draw.
+    """
+    seeded = options.get("seed_simulator") is not None
+    return bool(draft.readout["measures"] or (seeded and draft.readout["num_clbits"]))
 
 
 def check_options(options: dict[str, Any], own: set[str]) -> None:
@@ -119,7 +128,7 @@ def _draft_pub(pub: SamplerPub, blob: circuit_codec.CircuitBlob) -> PubDraft:
         size=pub.size,
         shots=int(pub.shots),
         parameter_values=parameter_values(pub),
-        readout=readout(pub.circuit),
+        readout=readout.describe(pub.circuit),
         circuit_metadata=pub.circuit.metadata,
     )
 
@@ -148,22 +157,3 @@ def _bind(circuit: QuantumCircuit, values: np.ndarray) -> None:
         circuit.assign_parameters(row)
     if values.dtype.kind not in "biufc":
         raise SubmissionError(f"Circuit {circuit.name!r} is given values that are not numbers. Bind them beforehand.")
-
-
-def _writes_bits(circuit: QuantumCircuit) -> bool:
-    """Return whether a circuit may write to its classical bits; conditions only read them."""
-    return any(
-        any(map(_writes_bits, operation.operation.blocks)) if isinstance(operation.operation, ControlFlowOp) else True
-        for operation in circuit.data
-        if operation.clbits
-    )
-
-
-def readout(circuit: QuantumCircuit) -> dict[str, Any]:
-    """Return which classical bits a circuit has, and in which registers."""
-    places = {bit: position for position, bit in enumerate(circuit.clbits)}
-    return {
-        "num_clbits": circuit.num_clbits,
-        "measures": _writes_bits(circuit),
-        "registers": [[register.name, [places[bit] for bit in register]] for register in circuit.cregs],
-    }

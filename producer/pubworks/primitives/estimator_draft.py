@@ -10,13 +10,14 @@ from qiskit import QuantumCircuit
 from qiskit.exceptions import QiskitError
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
+from pubworks.codec import readout
 from pubworks.codec.circuits import CircuitBlob
 from pubworks.errors import SubmissionError
 from pubworks.estimation.measurement import Measurement
 from pubworks.planning.measurement import plan_measurement
 from pubworks.planning.plan import PubSize, plan
 from pubworks.planning.target import Target
-from pubworks.primitives.draft import check_options, check_width, encode_once, parameter_values, readout
+from pubworks.primitives.draft import check_options, check_width, encode_once, parameter_values
 from pubworks.store.records import JobDraft, PubDraft
 
 #: QPY bytes of one measured qubit: a change of basis of up to five gates, the measurement and its classical bit.
@@ -104,7 +105,7 @@ def _draft_pub(pub: EstimatorPub, blob: CircuitBlob, measurement: Measurement, s
         size=measurement.num_circuits,
         shots=shots,
         parameter_values=parameter_values(pub),
-        readout=readout(pub.circuit),
+        readout=readout.describe(pub.circuit),
         circuit_metadata=pub.circuit.metadata,
         measurement=measurement.to_bytes(),
     )

@@ -15,6 +15,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction, ClassicalRegister, Measure
 
 from pubworks.backends.adapter import Adapter
+from pubworks.codec.readout import free_name
 from pubworks.estimation.measurement import Measurement, measured_qubits
 from pubworks.estimation.terms import X, Z, unpack
 from pubworks.store.records import Slice
@@ -41,7 +42,7 @@ def measured(
         adapter: The backend, which decides how a change of basis is written.
     """
     tails: dict[int, _Tail] = {}
-    name = _free_name(circuit)
+    name = free_name(circuit, _REGISTER)
     made = []
     for row, settings in _by_row(measurement, piece):
         bound = circuit if values is None else circuit.assign_parameters(values[row])
@@ -81,11 +82,3 @@ def _append(bound: QuantumCircuit, tail: _Tail) -> QuantumCircuit:
     for instruction in instructions:
         whole._append(instruction)  # nothing to check, and a third of the time of compose()
     return whole
-
-
-def _free_name(circuit: QuantumCircuit) -> str:
-    taken = {register.name for register in (*circuit.qregs, *circuit.cregs)}
-    name = _REGISTER
-    while name in taken:
-        name += "_"
-    return name

@@ -91,9 +91,8 @@ def _read_slice(work: Work, piece: Slice, data: list[Any]) -> Outcomes:
         most = int(widths.max())
         ours = range(readout["num_clbits"], readout["num_clbits"] + most)
         return spread(counts, [*places, *ours], readout["num_clbits"] + most)
-    level = work.claim.run_options.get("meas_level") or 2
     outcomes = read_outcomes(
-        data, num_clbits=len(places), shots=shots, measures=readout["measures"], meas_level=level, seed=seed
+        data, num_clbits=len(places), shots=shots, measures=readout["measures"], meas_level=work.level, seed=seed
     )
     if isinstance(outcomes, Counts) and (fewest := int(outcomes.shots.min())) < _ENOUGH * shots:
         raise ProviderError(

@@ -11,6 +11,7 @@ from qiskit import QuantumCircuit
 
 from pubworks.backends.adapter import Adapter
 from pubworks.codec import circuits as circuit_codec
+from pubworks.codec.readout import rewrite
 from pubworks.store import jobs
 from pubworks.store.records import Claim, Slice
 from pubworks.store.store import Store
@@ -36,6 +37,11 @@ class Work:
         """Whether some PUB is made of single shots; expectation values are made of counts."""
         return any(pub.plan is None for pub in self.pubs.values())
 
+    @property
+    def level(self) -> int:
+        """Measurement level: 2 for bits, 1 for complex values."""
+        return self.claim.run_options.get("meas_level") or 2
+
     def circuits(self, adapter: Adapter) -> list[QuantumCircuit]:
         """Return the bound circuits of all slices, in order, as the backend is to run them."""
         templates = self.templates
@@ -48,9 +54,14 @@ class Work:
             if piece.num_circuits == pub.size and self.claim.shots == pub.shots:
                 yield position, piece.pub
 
+    def _as_read_out(self, pub: LoadedPub, template: QuantumCircuit) -> QuantumCircuit:
+        """Return a circuit in the form in which it is read out: at level 1 its own, as slots are not bits."""
+        measured_bits = pub.readout.get("measured")
+        return template if measured_bits is None or self.level == 1 else rewrite(template, measured_bits)
+
     def _bind(self, piece: Slice, adapter: Adapter, templates: dict[str, QuantumCircuit]) -> list[QuantumCircuit]:
         pub = self.pubs[piece.pub]
-        template = templates[pub.circuit]
+        template = self._as_read_out(pub, templates[pub.circuit])
         if pub.plan is not None:
             return measured(template, pub.values, pub.plan, piece, adapter)
         if pub.values is None:

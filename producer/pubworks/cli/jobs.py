@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pubworks.cli import exits, render, story, times
+from pubworks.cli import complete, exits, render, story, times
 from pubworks.cli.session import opened
 from pubworks.clock import iso
 from pubworks.states import JobState
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from pubworks.store.records import JobRecord
 
-JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id, or enough of its beginning or end.")]
+ID_HELP = "The job's id, or enough of its beginning or end."
+
+JobId = Annotated[str, typer.Argument(metavar="ID", help=ID_HELP, autocompletion=complete.job_ids)]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 
 
@@ -73,8 +75,13 @@ def list_jobs(
         list[JobState] | None,
         typer.Option("--status", case_sensitive=False, help="Only in this state; several: in any of them."),
     ] = None,
-    backend: Annotated[str | None, typer.Option("--backend", "-b", help="Only for this backend.")] = None,
-    tags: Annotated[list[str] | None, typer.Option("--tag", help="Only with this tag; several: with all.")] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", "-b", help="Only for this backend.", autocompletion=complete.backends)
+    ] = None,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option("--tag", help="Only with this tag; several: with all.", autocompletion=complete.tags),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Only with exactly this name.")] = None,
     primitive: Annotated[Primitive | None, typer.Option(help="Only of this primitive.")] = None,
     since: Annotated[str | None, typer.Option(metavar=times.METAVAR, help="Not submitted before.")] = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pubworks.cli import render
+from pubworks.cli import complete, render
 from pubworks.cli.jobs import AsJson
 from pubworks.cli.session import opened
 from pubworks.views.limits import Limits, change, check_name, document, look
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pubworks.policy import Quota, Rate
     from pubworks.store.standing import Standing
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The backend's name.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The backend's name.", autocompletion=complete.backends)]
 
 #: The word that lifts a limit.
 _NONE = "none"

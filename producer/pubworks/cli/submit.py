@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pubworks.cli import render, story
+from pubworks.cli import complete, render, story
 from pubworks.cli.jobs import AsJson
 from pubworks.cli.session import check_broker, opened
 from pubworks.cli.watch import conclude, follow
@@ -31,7 +31,12 @@ Files = Annotated[
     list[Path],
     typer.Argument(metavar="FILE_OR_DIR", help="QPY (.qpy) or OpenQASM 3 (.qasm) files, or folders of them."),
 ]
-Backend = Annotated[str, typer.Option("--backend", "-b", help="Name of the backend; see `pubworks backends`.")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        "--backend", "-b", help="Name of the backend; see `pubworks backends`.", autocompletion=complete.backends
+    ),
+]
 Values = Annotated[
     Path | None,
     typer.Option(
@@ -51,7 +56,10 @@ def submit(
     shots: Shots = 1024,
     seed: Seed = None,
     name: Annotated[str | None, typer.Option(help="A name for people; by default made from the files'.")] = None,
-    tags: Annotated[list[str] | None, typer.Option("--tag", help="A word to find it by; may be repeated.")] = None,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option("--tag", help="A word to find it by; may be repeated.", autocompletion=complete.tags),
+    ] = None,
     key: Annotated[
         str | None,
         typer.Option("--idempotency-key", help="The same key and circuits again are the same job, not a second one."),

@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pubworks.cli import exits, render, story
-from pubworks.cli.jobs import AsJson, JobId
+from pubworks.cli import complete, exits, render, story
+from pubworks.cli.jobs import ID_HELP, AsJson
 from pubworks.cli.session import opened
+from pubworks.cli.watch_all import watch_all
 from pubworks.errors import JobTimeout
 from pubworks.states import JobState
 from pubworks.views import documents
@@ -30,12 +31,21 @@ _LOOK_FIRST_S = 0.05
 _LOOK_LONGEST_S = 0.5
 
 
-def watch(job_id: JobId, as_json: AsJson = False) -> None:
-    """Watch a job until it ends. Ctrl-C stops the watching, not the job.
+def watch(
+    job_id: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help=f"{ID_HELP} Without: all open jobs.", autocompletion=complete.job_ids),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Watch a job until it ends, or all open jobs until none is left. Ctrl-C stops the watching, not the jobs.
 
     With --json every change is one JSON document on a line of standard output.
     """
     with opened() as session:
+        if job_id is None:
+            watch_all(session, as_json=as_json)
+            return
         view = follow(session, session.find(job_id), each=_emit_line if as_json else None)
     conclude(view)
 

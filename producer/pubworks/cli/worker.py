@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from pubworks.cli import complete
 from pubworks.cli.session import check_broker, opened
 
 
 def worker(
     backend: Annotated[
-        list[str] | None, typer.Option("--backend", "-b", help="Serve this backend only; may be given again.")
+        list[str] | None,
+        typer.Option(
+            "--backend", "-b", help="Serve this backend only; may be given again.", autocompletion=complete.backends
+        ),
     ] = None,
     concurrency: Annotated[
         int | None,

@@ -106,6 +106,13 @@ class Place:
         command = [sys.executable, "-m", "pubworks.cli.main", *map(str, arguments)]
         return subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
+    def complete(self, line: str, **env: str) -> Ran:
+        """Ask, as bash does, for the words that may stand at the end of a line."""
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+        asked = {"_PUBWORKS_COMPLETE": "complete_bash", **words, **env}
+        result = CliRunner().invoke(app, [], env=asked, prog_name="pubworks")
+        return Ran(result.exit_code, result.stdout, result.stderr)
+
     def submit(self, *arguments: object) -> str:
         """Submit and return the job's id."""
         ran = self.run("submit", *arguments)

@@ -29,6 +29,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from pubworks.behaviour import Behaviour
 from pubworks.errors import ConfigError
 from pubworks.policy import Policy, Price, Quota
 
@@ -58,6 +59,8 @@ class BackendEntry(BaseModel):
     limits: Quota = Quota()
     #: How its runs are watched and tried again.
     policy: Policy = Policy()
+    #: How it differs from others, where that cannot be found out.
+    behaviour: Behaviour = Behaviour()
     #: ``module:class`` of its adapter; without, that of the provider's package, or the generic one.
     adapter: str | None = Field(None, pattern=r"^[\w.]+:[\w.]+$")
     #: What its runs cost; or ``module:callable`` that says it of a run.
@@ -234,6 +237,8 @@ def _table(place: str) -> type[BaseModel]:
             return Quota
         case ["backends", _, "policy", *_]:
             return Policy
+        case ["backends", _, "behaviour", *_]:
+            return Behaviour
         case ["backends", _, "price", *_]:
             return Price
         case ["backends", *_]:

@@ -91,7 +91,7 @@ def test_backends_are_read(folder: Path) -> None:
         ("databse = 'x'", r"Unknown setting 'databse' in .*pubworks.toml. Known here: backends, broker, data_dir"),
         (
             "[backends.a]\nfactory = 'm:f'\nshots = 3",
-            "Unknown setting 'backends.a.shots'.*Known here: adapter, arguments, factory",
+            "Unknown setting 'backends.a.shots'.*Known here: adapter, arguments, behaviour, factory",
         ),
         ("[backends.a]", "Setting 'backends.a.factory'"),
         ("[backends.a]\nfactory = 'no colon'", "Setting 'backends.a.factory'"),

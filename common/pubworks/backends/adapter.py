@@ -15,7 +15,8 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pubworks.backends.spec import load
-from pubworks.errors import ProviderError
+from pubworks.behaviour import Behaviour
+from pubworks.errors import ProviderError, Rejected
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -27,27 +28,39 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "pubworks.adapters"
 
+#: Options that take a seed, and calls that retrieve a job, in the order in which they are looked for.
+_SEEDS = ("seed_simulator", "sampler_seed", "seed")
+_RETRIEVE = ("backend.retrieve_job", "provider.retrieve_job", "provider.get_job", "provider.job")
+
 #: Job objects that are kept, so that they need not be asked for again.
 _REMEMBERED = 1000
 
 
-def adapt(backend: Any, adapter: str | None = None) -> Adapter:
+def adapt(backend: Any, adapter: str | None = None, behaviour: Behaviour | None = None) -> Adapter:
     """Return the adapter of a backend: the one named, that of its package, or the safe generic one.
 
     Args:
         backend: A ``qiskit.providers.BackendV2``.
         adapter: ``module:class`` of an :class:`Adapter`.
+        behaviour: What is known of the backend; it goes before what the adapter declares.
 
     Raises:
         ConfigError: The adapter cannot be loaded.
     """
+    made: Adapter = _class_of(backend, adapter)(backend)
+    if behaviour is not None:
+        made.behaviour = behaviour.over(made.behaviour)
+    return made
+
+
+def _class_of(backend: Any, adapter: str | None) -> Any:
     if adapter is not None:
-        return load(adapter, "Adapter")(backend)  # type: ignore[no-any-return]
+        return load(adapter, "Adapter")
     module = type(backend).__module__
     for point in entry_points(group=ENTRY_POINTS):
         if module == point.name or module.startswith(f"{point.name}."):
-            return point.load()(backend)  # type: ignore[no-any-return]
-    return Adapter(backend)
+            return point.load()
+    return Adapter
 
 
 class Adapter:
@@ -60,6 +73,8 @@ class Adapter:
         backend: A ``qiskit.providers.BackendV2``.
     """
 
+    #: What is known of the provider's backends; the settings of a backend go before it.
+    behaviour: Behaviour = Behaviour()
     #: Ids that one call of :meth:`statuses` may ask about.
     status_batch: ClassVar[int] = 1
     #: Requests that the provider's ``retrieve_job`` makes.
@@ -72,7 +87,7 @@ class Adapter:
         #: Requests that were made and not counted yet.
         self.more_requests = 0
         self._jobs: OrderedDict[str, Any] = OrderedDict()
-        self._takes_memory = "memory" in dict(backend.options.items())
+        self._options = dict(backend.options.items())
 
     @property
     def num_qubits(self) -> int | None:
@@ -82,7 +97,7 @@ class Adapter:
     @property
     def max_circuits(self) -> int | None:
         """Most circuits that the backend takes in one run, None where it does not say."""
-        return getattr(self.backend, "max_circuits", None) or None
+        return 1 if self.behaviour.single else getattr(self.backend, "max_circuits", None) or None
 
     @property
     def price(self) -> PriceModel | None:
@@ -99,11 +114,20 @@ class Adapter:
     @property
     def detachable(self) -> bool:
         """Whether another process can find a job of this backend by its id."""
-        return callable(getattr(self.backend, "retrieve_job", None))
+        said = self.behaviour.detachable
+        return said if said is not None else self._retrieve is not None
 
-    def tag_options(self, tag: str) -> dict[str, Any]:  # noqa: ARG002
-        """Return options of ``run`` with which the provider keeps a tag, so that :meth:`find` finds the job."""
-        return {}
+    @cached_property
+    def _retrieve(self) -> Callable[[str], Any] | None:
+        """What retrieves a job by its id."""
+        places = (self.behaviour.retrieve,) if self.behaviour.retrieve else _RETRIEVE
+        owners = {"backend": self.backend, "provider": getattr(self.backend, "provider", None)}
+        calls = (getattr(owners[owner], name, None) for owner, name in (place.split(".") for place in places))
+        return next(filter(callable, calls), None)
+
+    def tag_options(self, tag: str) -> dict[str, Any]:
+        """Return options of ``run`` with which the provider keeps a tag, so that a person or :meth:`find` finds it."""
+        return {self.behaviour.tag: tag} if self.behaviour.tag else {}
 
     def find(self, tag: str) -> list[str] | None:  # noqa: ARG002
         """Return the ids of the provider's jobs with a tag, oldest first; None where it cannot be asked."""
@@ -133,24 +157,65 @@ class Adapter:
 
         Only options that the user set are passed, and ``memory`` where it is wanted and the backend declares it: strict
         backends refuse what they do not know.
+
+        Raises:
+            Rejected: The backend is known not to take such circuits or options; it was not called.
         """
+        self._refuse(circuits, run_options)
         options: dict[str, Any] = {"shots": shots}
-        if memory and self._takes_memory:
+        if memory and self.takes_memory:
             options["memory"] = True
-        if seed is not None:
-            options["seed_simulator"] = seed
+        if seed is not None and self.seed_option is not None:
+            options[self.seed_option] = seed
         if tag is not None:
             options |= self.tag_options(tag)
-        job = self.backend.run(list(circuits), **(options | run_options))
+        job = self.backend.run(self._input(circuits), **(options | run_options))
         if self.detachable:
             self._remember(self.job_id(job) or "", job)
         return job
+
+    def _input(self, circuits: Sequence[QuantumCircuit]) -> Any:
+        """Return circuits as the backend takes them: a bare one where it takes one at a time."""
+        if self.behaviour.transpile:
+            from qiskit import transpile
+
+            circuits = transpile(list(circuits), self.backend, optimization_level=1, num_processes=1)
+        return circuits[0] if self.max_circuits == 1 and len(circuits) == 1 else list(circuits)
+
+    @property
+    def takes_memory(self) -> bool:
+        """Whether to ask for memory."""
+        return "memory" in self._options if self.behaviour.memory is None else self.behaviour.memory
+
+    @property
+    def seed_option(self) -> str | None:
+        """The option of ``run`` that takes a seed; None where there is none."""
+        if self.behaviour.seed is not None:
+            return None if self.behaviour.seed == "none" else self.behaviour.seed
+        return next((name for name in _SEEDS if name in self._options), _SEEDS[0])
+
+    def _refuse(self, circuits: Sequence[QuantumCircuit], run_options: dict[str, Any]) -> None:
+        """Raise for what the backend is known not to take."""
+        from pubworks.backends.programs import has_control_flow, measures_early
+
+        takes = self.behaviour.options
+        if takes is not None and (unknown := sorted(set(run_options) - set(takes))):
+            raise Rejected(f"{self._name} takes no option {', '.join(unknown)}; it takes {', '.join(takes) or 'none'}.")
+        if self.behaviour.control_flow is False and any(map(has_control_flow, circuits)):
+            raise Rejected(f"{self._name} runs no circuits with control flow. Choose a backend that does.")
+        if self.behaviour.mid_circuit is False and any(map(measures_early, circuits)):
+            raise Rejected(f"{self._name} measures at the end only. Choose a backend that measures before.")
+
+    @property
+    def _name(self) -> str:
+        return f"Backend {getattr(self.backend, 'name', type(self.backend).__name__)}"
 
     def retrieve(self, provider_job_id: str) -> Any:
         """Return a job, whoever submitted it."""
         if provider_job_id not in self._jobs:
             self.more_requests += self.retrieve_requests
-            self._remember(provider_job_id, self.backend.retrieve_job(provider_job_id))
+            assert self._retrieve is not None  # as it is detachable
+            self._remember(provider_job_id, self._retrieve(provider_job_id))
         return self._jobs[provider_job_id]
 
     def cancel(self, provider_job_id: str) -> None:
@@ -168,11 +233,11 @@ class Adapter:
         while len(self._jobs) > _REMEMBERED:
             self._jobs.popitem(last=False)
 
-    @staticmethod
-    def job_id(job: Any) -> str | None:
+    def job_id(self, job: Any) -> str | None:
         """Return the provider's id of a job, None where it has none."""
         try:
-            return str(job.job_id()) or None
+            found = getattr(job, self.behaviour.job_id or "job_id")
+            return str(found() if callable(found) else found) or None
         except (AttributeError, NotImplementedError):
             return None
 

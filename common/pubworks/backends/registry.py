@@ -43,14 +43,5 @@ def find(settings: Settings, name: str) -> BackendSpec:
 
 def _from_entry(name: str, entry: BackendEntry) -> BackendSpec:
     limits = Limits(entry.max_circuits, entry.max_shots, entry.max_payload_bytes)
-    return BackendSpec(
-        name,
-        entry.factory,
-        entry.arguments,
-        entry.secrets,
-        limits,
-        entry.limits,
-        entry.policy,
-        entry.adapter,
-        entry.price,
-    )
+    same = ("factory", "arguments", "secrets", "policy", "behaviour", "adapter", "price")
+    return BackendSpec(name, limits=limits, quota=entry.limits, **{key: getattr(entry, key) for key in same})

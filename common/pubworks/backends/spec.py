@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pubworks.behaviour import Behaviour
 from pubworks.errors import ConfigError
 from pubworks.policy import Policy, Price, Quota
 
@@ -50,6 +51,7 @@ class BackendSpec:
     limits: Limits = Limits()
     quota: Quota = field(default_factory=Quota)
     policy: Policy = field(default_factory=Policy)
+    behaviour: Behaviour = field(default_factory=Behaviour)
     #: ``module:class`` of the adapter; None: that of the provider's package, or the generic one.
     adapter: str | None = None
     #: What its runs cost, or the ``module:callable`` that says it; None: what its adapter says.

@@ -38,7 +38,7 @@ class Prices:
         model = price.configured(spec)
         if model is None and build and self._settings.embedded and backend not in self._of_adapters:
             try:
-                self._of_adapters[backend] = adapt(spec.build(), spec.adapter).price
+                self._of_adapters[backend] = adapt(spec.build(), spec.adapter, spec.behaviour).price
             except ConfigError:  # another process may be able to build it
                 self._of_adapters[backend] = None
         return model or self._of_adapters.get(backend)

@@ -167,7 +167,7 @@ class RunsHere:
         over_at = time.monotonic()
         claim, seconds = flight.work.claim, over_at - flight.started
         log("run.over", logging.DEBUG, batch=claim.batch_id, backend=claim.backend, seconds=seconds)
-        run = landing.landed(self._desk, flight.work, data, Adapter.job_id(flight.job), over_at)
+        run = landing.landed(self._desk, flight.work, data, self._desk.adapter.job_id(flight.job), over_at)
         if run is None:
             return
         if not self._over:

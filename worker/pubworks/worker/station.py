@@ -88,7 +88,7 @@ class Station:
             adapter, policy = adapt(live.get(backend)), _LIVE_POLICY
         else:
             spec = registry.find(self.settings, backend)
-            adapter, policy = adapt(spec.build(), spec.adapter), spec.policy
+            adapter, policy = adapt(spec.build(), spec.adapter, spec.behaviour), spec.policy
         return Desk(self.store, backend, adapter, policy, self.owner, self.settings.lease_s)
 
     def _beat(self) -> None:
@@ -123,7 +123,7 @@ class Station:
 def describe(spec: BackendSpec) -> BackendFacts:
     """Build a backend and return what it is like, or why it cannot be built."""
     try:
-        adapter = adapt(spec.build(), spec.adapter)
+        adapter = adapt(spec.build(), spec.adapter, spec.behaviour)
     except ConfigError as error:
         return BackendFacts(spec.name, spec.digest, None, None, str(error))
     return BackendFacts(spec.name, spec.digest, adapter.num_qubits, adapter.max_circuits, None)

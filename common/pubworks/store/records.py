@@ -263,6 +263,15 @@ class SessionRecord:
         return SessionState.INACTIVE if waits or self._is_idle(self.started_at) else SessionState.ACTIVE
 
     @property
+    def status(self) -> str:
+        """Its state in the words of IBM's runtime."""
+        if self.state == SessionState.CLOSED:
+            return "Closed"
+        if not self.takes_jobs:
+            return "In progress, not accepting new jobs"
+        return "In progress, accepting new jobs" if self.state == SessionState.ACTIVE else "Pending"
+
+    @property
     def _in_time(self) -> bool:
         return self.ends_at is None or self.ends_at > self.now
 

@@ -39,6 +39,16 @@ def tags(incomplete: str) -> list[str]:
     return [tag for tag in _ask(lambda connection: listing.tags_like(connection, incomplete, _MOST)) if _is_word(tag)]
 
 
+def session_ids(incomplete: str) -> list[tuple[str, str]]:
+    """Return ids of sessions and batches that begin so, the newest first, with kind, state and backend."""
+    from pubworks.store import sessions
+
+    found = [
+        one for one in _ask(lambda connection: sessions.newest(connection, _MOST)) if one.id.startswith(incomplete)
+    ]
+    return [(one.id, _NOT_PLAIN.sub("?", f"{one.mode} {one.status}, {one.backend}")) for one in found]
+
+
 def backends(incomplete: str) -> list[str]:
     """Return names of registered backends that begin so."""
     try:

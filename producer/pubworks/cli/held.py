@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from pubworks.cli import exits, render
+from pubworks.cli import consent, render
 from pubworks.cli.jobs import AsJson
 from pubworks.cli.session import opened
 from pubworks.views.held import Decision, HeldBatch, commands, document, find_held, list_held
@@ -82,17 +81,12 @@ def _check(decision: Decision, provider_id: str | None) -> None:
 
 
 def _ask(batch: HeldBatch, decision: Decision) -> None:
-    if not sys.stdin.isatty():
-        render.fail(f"To {decision} batch {batch.id} needs a yes, and there is no terminal to ask on. Pass --yes.")
-        raise typer.Exit(exits.USAGE)
     size = f"{batch.num_circuits} circuits of {batch.shots} shots on {batch.backend}"
     if decision == Decision.RESUBMIT:
         question = f"Run {batch.id} again ({size})? If the provider took it after all, it is paid for twice."
     else:
         question = f"Give {batch.id} up ({size})? Its PUBs get no result."
-    if not typer.confirm(question, err=True):
-        render.say("Nothing was decided.")
-        raise typer.Exit(exits.OK)
+    consent.ask(f"To {decision} batch {batch.id}", question, otherwise="Nothing was decided.")
 
 
 def _conclude(batch: HeldBatch, decision: Decision, provider_id: str | None) -> None:

@@ -1,15 +1,15 @@
-"""``pubworks status``, ``list`` and ``cancel``."""
+"""``pubworks status`` and ``list``."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pubworks.cli import complete, exits, render, story, times
+from pubworks.cli import complete, render, story, times
 from pubworks.cli.session import opened
 from pubworks.clock import iso
 from pubworks.states import JobState
@@ -55,6 +55,7 @@ def _sheet(view: JobView) -> Table:
         ("job", record.id),
         ("name", record.name),
         ("tags", ", ".join(view.tags)),
+        ("session", record.session),
         ("status", record.state),
         ("", ""),
         ("now", story.waits_for(view)),
@@ -82,6 +83,12 @@ def list_jobs(
         list[str] | None,
         typer.Option("--tag", help="Only with this tag; several: with all.", autocompletion=complete.tags),
     ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(
+            "--session", help="Only of this session or batch, by its id.", autocompletion=complete.session_ids
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Only with exactly this name.")] = None,
     primitive: Annotated[Primitive | None, typer.Option(help="Only of this primitive.")] = None,
     since: Annotated[str | None, typer.Option(metavar=times.METAVAR, help="Not submitted before.")] = None,
@@ -93,7 +100,7 @@ def list_jobs(
 
     Times are ages (90s, 15min, 2h, 3d, 1w) or dates and times (2026-11-23, "2026-11-23 14:00").
     """
-    from pubworks.store import listing
+    from pubworks.store import listing, sessions
     from pubworks.store.records import Wanted
 
     wanted = Wanted(
@@ -101,6 +108,7 @@ def list_jobs(
         _time("--since", since), _time("--before", before), not oldest_first,
     )  # fmt: skip
     with opened() as session, session.store.read() as connection:
+        wanted = wanted if of is None else replace(wanted, session=sessions.find(connection, of))
         records = listing.find_jobs(connection, wanted)
         tags_of = listing.tags_of(connection, [record.id for record in records])
     if as_json:
@@ -132,40 +140,3 @@ def _table(records: Sequence[JobRecord], tags_of: Mapping[str, Sequence[str]]) -
         columns.append("TAGS")
         rows = [[*row, ", ".join(tags_of[record.id])] for row, record in zip(rows, records, strict=True)]
     return render.table(columns, rows)
-
-
-def cancel(
-    job_id: JobId,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Cancel a job.
-
-    What waits is never run; what a backend already runs is stored when it comes.
-    """
-    from pubworks.store import jobs
-
-    with opened() as session:
-        view = session.view(session.find(job_id))
-        record = view.record
-        if record.state.is_final:
-            render.say(f"Job {record.id} is {record.state} already; there is nothing to cancel.")
-            return
-        if not yes:
-            _ask(view)
-        with session.store.write() as connection:
-            cancelled = jobs.cancel(connection, record.id)
-    render.say(
-        f"Job {record.id} is cancelled." if cancelled else f"Job {record.id} ended before it could be cancelled."
-    )
-
-
-def _ask(view: JobView) -> None:
-    record = view.record
-    if not sys.stdin.isatty():
-        render.fail(f"Cancelling job {record.id} needs a yes, and there is no terminal to ask on. Pass --yes.")
-        raise typer.Exit(exits.USAGE)
-    name = f" {render.printable(record.name)!r}" if record.name else ""
-    question = f"Cancel job {record.id}{name} on {record.backend} ({story.batches_in_words(view)})?"
-    if not typer.confirm(question, err=True):
-        render.say("Nothing was cancelled.")
-        raise typer.Exit(exits.OK)

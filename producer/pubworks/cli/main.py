@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from pubworks.cli import (
     backends,
+    cancel,
     config,
     db,
     demo,
@@ -20,6 +21,7 @@ from pubworks.cli import (
     fleet,
     held,
     jobs,
+    modes,
     plan,
     render,
     result,
@@ -80,9 +82,11 @@ app.command()(jobs.status)
 app.command()(watch.watch)
 app.command()(result.result)
 app.command()(timeline.timeline)
-app.command()(jobs.cancel)
+app.command()(cancel.cancel)
 app.command()(retry.retry)
 app.command("list")(jobs.list_jobs)
+app.add_typer(modes.app, name="batch", help="Jobs that are held together: open, close, cancel, show, list.")
+app.add_typer(modes.app, name="session", help="The same, and they go before those of others.")
 app.command()(held.held)
 app.command()(held.resolve)
 app.add_typer(backends.app, name="backends")

@@ -16,11 +16,14 @@ from pubworks.cli.jobs import AsJson
 from pubworks.cli.session import check_broker, opened
 from pubworks.cli.watch import conclude, follow
 from pubworks.errors import SubmissionError
+from pubworks.states import Mode
 from pubworks.views import documents
 from pubworks.views.session import JobView, Session
+from pubworks.views.sessions import look
 
 if TYPE_CHECKING:
     from pubworks.cli.inputs import Input
+    from pubworks.store.records import SessionRecord
 
 #: Largest number of shots, beyond which a slip of the finger is likelier than a wish, and largest seed: an int in C.
 _MOST_SHOTS = 10**12
@@ -31,12 +34,10 @@ Files = Annotated[
     list[Path],
     typer.Argument(metavar="FILE_OR_DIR", help="QPY (.qpy) or OpenQASM 3 (.qasm) files, or folders of them."),
 ]
-Backend = Annotated[
-    str,
-    typer.Option(
-        "--backend", "-b", help="Name of the backend; see `pubworks backends`.", autocompletion=complete.backends
-    ),
-]
+BACKEND = typer.Option(
+    "--backend", "-b", help="Name of the backend; see `pubworks backends`.", autocompletion=complete.backends
+)
+Backend = Annotated[str, BACKEND]
 Values = Annotated[
     Path | None,
     typer.Option(
@@ -51,7 +52,15 @@ Seed = Annotated[int | None, typer.Option(min=0, max=_LARGEST_SEED, help="Seed, 
 def submit(
     files: Files,
     *,
-    backend: Backend,
+    backend: Annotated[str | None, BACKEND] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--session",
+            help="Instead of a backend: id of the session or batch to submit to.",
+            autocompletion=complete.session_ids,
+        ),
+    ] = None,
     values: Values = None,
     shots: Shots = 1024,
     seed: Seed = None,
@@ -72,10 +81,13 @@ def submit(
     Every circuit becomes one PUB, in the order of the files.
     """
     options = {"default_shots": shots, "seed_simulator": seed}
+    if (backend is None) == (group is None):
+        raise typer.BadParameter("Give either --backend or --session.")
     with opened() as session:
-        _check_place(session, backend)
+        aim = backend or look(session, group or "").record
+        _check_place(session, aim)
         labels = {"name": name or _name(files), "tags": tags, "idempotency_key": key}
-        view = session.view(_store(session, files, values, backend=backend, options=options, labels=labels))
+        view = session.view(_store(session, files, values, aim=aim, options=options, labels=labels))
         if not as_json:
             typer.echo(view.record.id)
         if wait:
@@ -83,30 +95,33 @@ def submit(
         elif as_json:
             render.emit(documents.of_view(view))
         if not wait and not view.record.state.is_final and not view.num_workers:
-            render.say(f"No worker serves {backend} now. {story.how_to_run(view)}")
+            render.say(f"No worker serves {view.record.backend} now. {story.how_to_run(view)}")
     if wait:
         conclude(view)
 
 
-def _check_place(session: Session, backend: str) -> None:
+def _check_place(session: Session, aim: str | SessionRecord) -> None:
     """Raise where the job would not get on, before Qiskit is loaded."""
     from pubworks.backends import registry
 
-    registry.find(session.settings, backend)
+    registry.find(session.settings, aim if isinstance(aim, str) else aim.backend)
     check_broker(session.settings)
 
 
 def _store(
     session: Session, files: Sequence[Path], values: Path | None, *,
-    backend: str, options: dict[str, int | None], labels: dict[str, Any],
+    aim: str | SessionRecord, options: dict[str, int | None], labels: dict[str, Any],
 ) -> str:  # fmt: skip
     """Store the job and return its id; nothing runs here yet."""
     from pubworks.cli.inputs import bind, read_inputs
-    from pubworks.client import Client, Sampler
+    from pubworks.client import Batch, Client, Sampler
+    from pubworks.client import Session as Group
 
     inputs = read_inputs(files)
     with explained(inputs), Client(session.settings, works=False) as client:
-        job = Sampler(backend, options=options, client=client).run(bind(inputs, values), **labels)
+        kind = Batch if not isinstance(aim, str) and aim.mode == Mode.BATCH else Group
+        mode = aim if isinstance(aim, str) else kind.from_id(aim.id, client)
+        job = Sampler(mode, options=options, client=client).run(bind(inputs, values), **labels)
         return str(job.job_id())
 
 

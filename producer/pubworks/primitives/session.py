@@ -130,7 +130,7 @@ class Session:
         ``Pending`` (before its first job starts, and when it has to queue again), ``In progress, accepting new jobs``,
         ``In progress, not accepting new jobs``, ``Closed``.
         """
-        return status_of(self.record())
+        return self.record().status
 
     def details(self) -> dict[str, Any]:
         """Return all about it, under the names of IBM's runtime; times are ISO 8601 in UTC, spans are seconds."""
@@ -177,15 +177,6 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<{self._mode.title()} {self._id} {self.status()!r} on {self._backend}>"
-
-
-def status_of(session: SessionRecord) -> str:
-    """Return the state of a session in the words of IBM's runtime."""
-    if session.state == SessionState.CLOSED:
-        return "Closed"
-    if not session.takes_jobs:
-        return "In progress, not accepting new jobs"
-    return "In progress, accepting new jobs" if session.state == SessionState.ACTIVE else "Pending"
 
 
 def details_of(session: SessionRecord, usage_s: float) -> dict[str, Any]:

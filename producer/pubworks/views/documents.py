@@ -20,6 +20,7 @@ def of_record(record: JobRecord, tags: Sequence[str]) -> dict[str, Any]:
         "tags": list(tags),
         "primitive": record.primitive,
         "backend": record.backend,
+        "session": record.session,
         "status": str(record.state),
         "num_pubs": record.num_pubs,
         "num_batches": record.num_batches,

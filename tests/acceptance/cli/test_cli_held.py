@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pubworks.cli import held as held_command
+from pubworks.cli import consent
 from pubworks.client import Client
 from pubworks.testing.qpu.process import RunningQpu, running_qpu
 from pubworks.testing.servers import eventually
@@ -104,9 +104,9 @@ def test_what_costs_is_asked_for_and_never_without_a_terminal(
         ran = place.run("resolve", batch["id"], decision)
         assert (ran.code, "--yes" in ran.err) == (2, True)
     terminal = SimpleNamespace(isatty=lambda: True)
-    monkeypatch.setattr(held_command, "sys", SimpleNamespace(stdin=terminal))
+    monkeypatch.setattr(consent, "sys", SimpleNamespace(stdin=terminal))
     asked: list[str] = []
-    monkeypatch.setattr(held_command.typer, "confirm", lambda question, err: asked.append(question))
+    monkeypatch.setattr(consent.typer, "confirm", lambda question, err: asked.append(question))
     for decision in ("resubmit", "fail"):
         assert place.run("resolve", batch["id"], decision).code == 0
     assert "paid for twice" in asked[0]

@@ -11,8 +11,8 @@ import pytest
 from qiskit.primitives import BitArray
 
 SHEET = {
-    "id", "name", "tags", "primitive", "backend", "status", "num_pubs", "num_batches", "batches_left",
-    "created_at", "started_at", "finished_at", "pubs_done", "batches", "reasons", "workers", "waits",
+    "id", "name", "tags", "primitive", "backend", "session", "status", "num_pubs", "num_batches",
+    "batches_left", "created_at", "started_at", "finished_at", "pubs_done", "batches", "reasons", "workers", "waits",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pubworks.store.store import Store
 from pubworks.store.tables import jobs
 
 KEYS = {
-    "id", "name", "tags", "primitive", "backend", "status", "num_pubs", "num_batches", "batches_left",
+    "id", "name", "tags", "primitive", "backend", "session", "status", "num_pubs", "num_batches", "batches_left",
     "created_at", "started_at", "finished_at",
 }  # fmt: skip
 

@@ -1,0 +1,79 @@
+"""``pubworks cancel``: a job, or all jobs of a session or with a tag."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pubworks.cli import complete, consent, render, story
+from pubworks.cli.jobs import ID_HELP
+from pubworks.cli.session import opened
+
+if TYPE_CHECKING:
+    from pubworks.views.session import JobView, Session
+
+NOTHING = "Nothing was cancelled."
+
+
+def cancel(
+    job_id: Annotated[str | None, typer.Argument(metavar="ID", help=ID_HELP, autocompletion=complete.job_ids)] = None,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tag", help="Instead: all open jobs with this tag; several: with all.", autocompletion=complete.tags
+        ),
+    ] = None,
+    session_id: Annotated[
+        str | None,
+        typer.Option(
+            "--session",
+            help="Instead: all open jobs of this session or batch.",
+            autocompletion=complete.session_ids,
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Cancel a job, or all jobs of a session or with a tag.
+
+    What waits is never run; what a backend already runs is stored when it comes.
+    """
+    if (job_id is None) == (not tags and session_id is None):
+        raise typer.BadParameter("Give the ID of a job, or else --tag or --session, not both.")
+    with opened() as session:
+        if job_id is None:
+            _cancel_all(session, tags or [], session_id, yes)
+        else:
+            _cancel_one(session, session.view(session.find(job_id)), yes)
+
+
+def _cancel_one(session: Session, view: JobView, yes: bool) -> None:
+    from pubworks.store import jobs
+
+    record = view.record
+    if record.state.is_final:
+        render.say(f"Job {record.id} is {record.state} already; there is nothing to cancel.")
+        return
+    if not yes:
+        name = f" {render.printable(record.name)!r}" if record.name else ""
+        question = f"Cancel job {record.id}{name} on {record.backend} ({story.batches_in_words(view)})?"
+        consent.ask(f"Cancelling job {record.id}", question, otherwise=NOTHING)
+    with session.store.write() as connection:
+        cancelled = jobs.cancel(connection, record.id)
+    render.say(
+        f"Job {record.id} is cancelled." if cancelled else f"Job {record.id} ended before it could be cancelled."
+    )
+
+
+def _cancel_all(session: Session, tags: list[str], session_id: str | None, yes: bool) -> None:
+    from pubworks.store import ending, sessions
+
+    if session_id is not None:
+        with session.store.read() as connection:
+            session_id = sessions.find(connection, session_id)
+    found = ending.open_jobs(session.store, tags=tags, session=session_id)
+    if found and not yes:
+        what = story.count(len(found), "open job", "open jobs")
+        consent.ask(f"Cancelling {what}", f"Cancel {what}?", otherwise=NOTHING)
+    cancelled = ending.cancel_jobs(session.store, tags=tags, session=session_id) if found else 0
+    render.say(f"{story.count(cancelled, 'job is', 'jobs are')} cancelled." if cancelled else "No such job is open.")

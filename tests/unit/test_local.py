@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +19,12 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit_aer import AerSimulator
 
-from pubworks.client import Client, Estimator, Sampler
+from pubworks.client import Client, Estimator, Sampler, Session
 from pubworks.errors import ConfigError, JobNotFound, StoreUnreachable
 from pubworks.states import JobState
 from pubworks.store import standing
 from pubworks.store.store import Store
+from pubworks.testing.servers import eventually
 
 SEEDED = {"seed_simulator": 7, "default_shots": 200}
 
@@ -78,6 +81,29 @@ def test_what_needs_no_run_is_done_at_once(bell: QuantumCircuit) -> None:
         with pytest.warns(UserWarning, match="no output classical registers"):
             job = Sampler("aer", client=client).run([QuantumCircuit(1)])
         assert job.wait_for_final_state(5) is JobState.DONE
+
+
+def test_sessions_and_retries_are_there_too(bell: QuantumCircuit, monkeypatch: pytest.MonkeyPatch) -> None:
+    backends = {"once": {"factory": "pubworks_once:Once", "policy": {"max_attempts": 1}}}
+    module = ModuleType("pubworks_once")
+    calls: list[int] = []
+
+    class Once(AerSimulator):  # type: ignore[misc]
+        def run(self, circuits: Any, **options: Any) -> Any:
+            calls.append(len(circuits))
+            if len(calls) == 1:
+                raise RuntimeError("the first run fails")
+            return super().run(circuits, **options)
+
+    module.Once = Once  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pubworks_once", module)
+    with Client.local(backends=backends, keeper_interval_s=0.05) as client:
+        with Session("once", max_time=0.2, client=client) as session:
+            job = Sampler(mode=session).run([bell])
+            assert job.wait_for_final_state(60) is JobState.FAILED
+        assert job.retry() == 1
+        assert job.result(timeout=60)[0].data.meas.num_shots == 1024
+        eventually(lambda: session.status() == "Closed", what="the session is over")
 
 
 def test_clients_share_nothing(local: Client, bell: QuantumCircuit) -> None:

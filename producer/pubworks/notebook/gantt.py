@@ -52,6 +52,11 @@ _LOOKS = {
 }
 
 
+def _look(state: RunState) -> _Look:
+    """Return how a state is drawn; one that nobody drew yet is gray."""
+    return _LOOKS.get(state) or _Look(str(state).lower(), "#808890")
+
+
 @dataclass(frozen=True)
 class Bar:
     """One run. Times are seconds since the chart begins."""
@@ -160,11 +165,11 @@ def _rows(bars: Sequence[Bar], until: float) -> list[tuple[str, list[Bar]]]:
 
 def _legend(states: set[RunState]) -> Iterator[str]:
     x = _LEFT
-    for state, look in _LOOKS.items():
-        if state in states:
-            yield _box(x, 34, 12, 10, state)
-            yield f'<text x="{x + 17}" y="43" opacity=".75">{look.word}</text>'
-            x += 38 + 7 * len(look.word)
+    for state in sorted(states, key=list(RunState).index):
+        word = _look(state).word
+        yield _box(x, 34, 12, 10, state)
+        yield f'<text x="{x + 17}" y="43" opacity=".75">{word}</text>'
+        x += 38 + 7 * len(word)
 
 
 def _axis(until: float, scale: _Scale, height: int) -> Iterator[str]:
@@ -207,11 +212,11 @@ def _bar(bar: Bar, until: float, scale: _Scale, y: float, pitch: int) -> str:
     parts = [f"<g><title>{text(bar.told)}</title>", _box(scale.x(start), top, width, thick, bar.state)]
     if start > bar.start:
         path = f"M{scale.x(bar.start)} {y + pitch / 2}H{scale.x(start)}"
-        parts.append(f'<path d="{path}" stroke="{_LOOKS[bar.state].color}" stroke-width="2"/>')
+        parts.append(f'<path d="{path}" stroke="{_look(bar.state).color}" stroke-width="2"/>')
     if bar.end is None:
         parts.append(f'<rect x="{scale.x(start)}" y="{top}" width="{width}" height="{thick}" rx="3" '
                      'fill="url(#pubworks-stripes)"/>')  # fmt: skip
-    if mark := _LOOKS[bar.state].mark:
+    if mark := _look(bar.state).mark:
         inside = width >= 14
         place = scale.x(start) + width / 2 if inside else scale.x(end) + 7
         color = "#fff" if inside else "currentColor"
@@ -221,6 +226,6 @@ def _bar(bar: Bar, until: float, scale: _Scale, y: float, pitch: int) -> str:
 
 
 def _box(x: float, y: float, width: float, height: float, state: RunState) -> str:
-    color = _LOOKS[state].color
+    color = _look(state).color
     fill = f'fill="none" stroke="{color}" stroke-dasharray="3 2"' if state == RunState.LOST else f'fill="{color}"'
     return f'<rect x="{x}" y="{y}" width="{width:.1f}" height="{height}" rx="3" {fill}/>'

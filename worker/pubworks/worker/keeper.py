@@ -18,18 +18,12 @@ from pubworks import queue
 from pubworks.backends.spec import BackendSpec
 from pubworks.errors import BrokerUnreachable, StoreError
 from pubworks.settings import Settings
-from pubworks.store import batches, ending, fleet, limits
+from pubworks.store import batches, fleet, limits
 from pubworks.store.store import Store
 from pubworks.telemetry import log
-from pubworks.worker.merging import merge_left_over
+from pubworks.worker.chores import LATE_S, MERGE_GRACE_S, see_to
 from pubworks.worker.spool import Spool
 from pubworks.worker.station import hand_back
-
-#: Seconds that the worker which stored the last chunk of a PUB has to merge it.
-_MERGE_GRACE_S = 10.0
-
-#: Seconds after which a run that should have been looked at has lost its worker.
-_LATE_S = 2.0
 
 #: Seconds without the broker after which a worker goes on without it.
 _AWAY_S = 3.0
@@ -98,14 +92,9 @@ class Keeper:
         """Look once, and see to what is there."""
         names = self._backends()
         with self._store.read() as connection:
-            chores = fleet.chores(connection, names, self._window, _LATE_S, _MERGE_GRACE_S)
+            chores = fleet.chores(connection, names, self._window, LATE_S, MERGE_GRACE_S)
         self._free_children()
-        if chores.leases_ended:
-            self._free_leases()
-        if chores.unmerged or chores.unsettled:
-            merge_left_over(self._store, _MERGE_GRACE_S)
-        if chores.sessions_over:
-            ending.end_sessions(self._store)
+        see_to(self._store, chores)
         self._spool.replay(self._store)
         self._ring(chores.due)
 
@@ -157,11 +146,6 @@ class Keeper:
                 log("worker.child_died", logging.ERROR, owner=owner)
                 hand_back(self._store, owner, batches.DIED)
         self._alive = alive
-
-    def _free_leases(self) -> None:
-        with self._store.write() as connection:
-            freed = batches.expire(connection, batches.SILENT)
-        log("batch.released", reason="lease ended", count=freed)
 
     def _ring(self, due: Mapping[str, int]) -> None:
         """Ring for what is due; while the broker is away, have this worker's processes look for themselves."""

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from pubworks.backends import registry
 from pubworks.settings import Settings
-from pubworks.store import ending, limits
+from pubworks.store import fleet, limits
 from pubworks.store.store import Store
-from pubworks.worker.merging import merge_left_over
+from pubworks.worker.chores import LATE_S, MERGE_GRACE_S, see_to
 from pubworks.worker.station import Station
 
 #: Runs of one backend that are in flight at once; local simulators queue them up themselves.
@@ -18,9 +18,6 @@ _ROOM = 16
 
 #: Seconds that a runner gets to leave the provider's code when the client is closed.
 _LEAVE_S = 5.0
-
-#: Seconds after which a PUB that is complete and not merged was forgotten; nobody else could be merging it.
-_FORGOTTEN_S = 10.0
 
 
 class LocalWorker:
@@ -52,7 +49,7 @@ class LocalWorker:
 
     def ring(self, backend: str, times: int) -> None:
         """Run batches of a backend, and merge what needs no run."""
-        merge_left_over(self._store, _FORGOTTEN_S)
+        self._keep()
         self._station.run_next(backend, times)
 
     def stop(self) -> None:
@@ -63,6 +60,8 @@ class LocalWorker:
         self._station.stop(_LEAVE_S)
 
     def _keep(self) -> Sequence[str]:
-        merge_left_over(self._store, _FORGOTTEN_S)
-        ending.end_sessions(self._store)
+        """Do the keeper's chores, and return the backends on which to look for what is due."""
+        with self._store.read() as connection:
+            chores = fleet.chores(connection, self._served, _ROOM, LATE_S, MERGE_GRACE_S)
+        see_to(self._store, chores)
         return self._served

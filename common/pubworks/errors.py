@@ -5,7 +5,8 @@
     PubworksError
     ├── ConfigError                  a setting is missing, unknown or wrong
     ├── SubmissionError              a workload cannot be planned or stored as asked
-    │   └── SessionClosed            its session, or batch, takes no more jobs
+    │   ├── SessionClosed            its session, or batch, takes no more jobs
+    │   └── TooLarge                 an upload is over a limit
     ├── ProviderError                what a backend did wrong
     │   ├── Transient                worth trying again
     │   ├── RateLimited              try again after ``retry_after`` seconds
@@ -22,8 +23,13 @@
     │   ├── SchemaOutOfDate
     │   ├── JobNotFound
     │   ├── SessionNotFound
+    │   ├── TokenNotFound
     │   └── BatchNotHeld
-    └── BrokerUnreachable            the queue
+    ├── BrokerUnreachable            the queue
+    └── AccessError                  who asks may not have it
+        ├── NotAuthenticated
+        ├── NotAllowed
+        └── TooManyRequests          try again after ``retry_after`` seconds
 """
 
 from __future__ import annotations
@@ -43,6 +49,10 @@ class SubmissionError(PubworksError, ValueError):
 
 class SessionClosed(SubmissionError):
     """The session, or batch, takes no more jobs: it was closed, or its time is over."""
+
+
+class TooLarge(SubmissionError):
+    """What is uploaded, or what it claims to hold, is over a limit."""
 
 
 class ProviderError(PubworksError):
@@ -124,6 +134,13 @@ class SessionNotFound(StoreError, KeyError):
         return str(self.args[0])
 
 
+class TokenNotFound(StoreError, KeyError):
+    """No token has this id."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class BatchNotHeld(StoreError, KeyError):
     """No batch with this id waits for a decision."""
 
@@ -133,3 +150,28 @@ class BatchNotHeld(StoreError, KeyError):
 
 class BrokerUnreachable(PubworksError):
     """The broker of the Celery queue does not answer."""
+
+
+class AccessError(PubworksError):
+    """Who asks may not have what is asked for."""
+
+
+class NotAuthenticated(AccessError):
+    """There is no token, or it is unknown, over or revoked."""
+
+
+class NotAllowed(AccessError):
+    """The token's scopes do not reach that far."""
+
+
+class TooManyRequests(AccessError):
+    """The token was used too often.
+
+    Args:
+        message: What its limit is.
+        retry_after: Seconds to wait.
+    """
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

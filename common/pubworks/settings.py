@@ -26,12 +26,12 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pubworks.behaviour import Behaviour
 from pubworks.errors import ConfigError
-from pubworks.policy import Policy, Price, Quota
+from pubworks.policy import Policy, Price, Quota, Rate
 
 CONFIG_NAME = "pubworks.toml"
 
@@ -93,7 +93,15 @@ class Settings(BaseSettings):
     )
     metrics_host: str = Field("127.0.0.1", description="Address that it listens on; 0.0.0.0 in a container.")
     log_format: Literal["text", "json"] = Field("text", description="How a worker writes its log.")
+    api_rate: str = Field("50/s burst 200", description="Requests of one token to one server process.")
+    api_max_upload_bytes: int = Field(64 << 20, gt=0, description="Most bytes of one submission to the server.")
     backends: dict[str, BackendEntry] = Field({}, description="Backends by name.")
+
+    @field_validator("api_rate")
+    @classmethod
+    def _is_a_rate(cls, text: str) -> str:
+        Rate.parse(text)
+        return text
 
     @model_validator(mode="before")
     @classmethod

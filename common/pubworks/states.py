@@ -107,3 +107,21 @@ class SessionState(StrEnum):
     INACTIVE = "inactive"
     #: Its time is over, or it was closed and all of its jobs have ended. Final.
     CLOSED = "closed"
+
+
+class Scope(StrEnum):
+    """What a token of the server is good for; each includes those before it."""
+
+    #: See one's own jobs and what is shared, backends and workers.
+    READ = "read"
+    #: Submit jobs, and cancel and retry one's own.
+    SUBMIT = "submit"
+    #: See and change everybody's jobs, change limits, decide on held batches.
+    OPERATE = "operate"
+    #: Make and revoke tokens, read the audit.
+    ADMIN = "admin"
+
+    @property
+    def rank(self) -> int:
+        """How far it reaches."""
+        return list(Scope).index(self)

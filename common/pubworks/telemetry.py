@@ -26,6 +26,8 @@ class Action(NamedTuple):
 
 
 ACTIONS = {
+    "api.answered": Action("a request was answered", ("method", "path", "status", "who", "seconds")),
+    "api.failed": Action("the server could not do what it should", ("error",)),
     "job.submitted": Action("a job was stored", ("job", "batches")),
     "job.merged": Action("PUBs of a job were merged", ("job", "backend", "pubs", "seconds")),
     "batch.claimed": Action(
@@ -90,6 +92,7 @@ _log = logging.getLogger("pubworks")
 _listeners: list[Listener] = []
 
 _PASSWORD_IN_URL = re.compile(r"(\w://[^\s:/@]*:)[^\s]*@")
+_TOKEN = re.compile(r"(\bpw_[0-9a-f]{12}_)[\w-]+")
 _SECRET_IN_QUERY = re.compile(r"([?&][^=&\s]*(?:password|passwd|secret|token|key)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
 
 #: Characters of the shortest value that is hidden wherever it stands.
@@ -115,12 +118,12 @@ def listen(listener: Listener) -> None:
 
 
 def masked(text: str) -> str:
-    """Return a text with the secrets of the URLs in it hidden.
+    """Return a text with the secrets of the URLs in it, and the server's tokens, hidden.
 
     >>> masked("redis://:s3cret@queue.lab:6379/0")
     'redis://:***@queue.lab:6379/0'
     """
-    return _SECRET_IN_QUERY.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\1***@", text))
+    return _TOKEN.sub(r"\1***", _SECRET_IN_QUERY.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\1***@", text)))
 
 
 class Veil:

@@ -88,7 +88,7 @@ def test_backends_are_read(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("databse = 'x'", r"Unknown setting 'databse' in .*pubworks.toml. Known here: backends, broker, data_dir"),
+        ("databse = 'x'", r"Unknown setting 'databse' in .*pubworks.toml. Known here: api_max_upload_bytes"),
         (
             "[backends.a]\nfactory = 'm:f'\nshots = 3",
             "Unknown setting 'backends.a.shots'.*Known here: adapter, arguments, behaviour, factory",

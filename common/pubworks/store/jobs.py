@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pubworks.errors import JobNotFound, SubmissionError
@@ -69,14 +69,14 @@ def _insert_once(connection: Connection, draft: JobDraft) -> bool:
     """Insert a job's row, or wait for whoever is inserting one with the same key. Returns whether it was inserted."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     row = insert(jobs).values(created_at=now(), **_job_row(draft))
-    once = row.on_conflict_do_nothing(index_elements=[jobs.c.idempotency_key])
+    once = row.on_conflict_do_nothing(index_elements=[jobs.c.owner, jobs.c.idempotency_key])
     return connection.execute(once.returning(jobs.c.id)).one_or_none() is not None
 
 
 def _same(connection: Connection, draft: JobDraft) -> str:
     """Return the id of the job that has a draft's key."""
-    key = jobs.c.idempotency_key == draft.idempotency_key
-    found = connection.execute(select(jobs.c.id, jobs.c.content).where(key)).one()
+    same = (jobs.c.owner == draft.owner, jobs.c.idempotency_key == draft.idempotency_key)
+    found = connection.execute(select(jobs.c.id, jobs.c.content).where(*same)).one()
     if found.content != draft.content:
         raise SubmissionError(
             f"The idempotency key {draft.idempotency_key!r} is that of job {found.id}, which has other PUBs, options "
@@ -86,7 +86,18 @@ def _same(connection: Connection, draft: JobDraft) -> str:
 
 
 def _job_row(draft: JobDraft) -> dict[str, Any]:
-    names = ("id", "name", "primitive", "backend", "options", "idempotency_key", "content", "session")
+    names = (
+        "id",
+        "name",
+        "primitive",
+        "backend",
+        "options",
+        "idempotency_key",
+        "content",
+        "session",
+        "owner",
+        "shared",
+    )
     counts = {"num_pubs": len(draft.pubs), "num_batches": len(draft.batches), "batches_left": len(draft.batches)}
     return {"state": JobState.QUEUED, **{name: getattr(draft, name) for name in names}, **counts}
 
@@ -227,17 +238,18 @@ def state(connection: Connection, job_id: str) -> JobState:
     return JobState(found) if found else get(connection, job_id).state
 
 
-def find(connection: Connection, prefix: str) -> str:
-    """Return the whole id of the job whose id starts, or ends, so.
+def find(connection: Connection, prefix: str, viewer: str | None = None) -> str:
+    """Return the whole id of the job whose id starts, or ends, so; ``viewer`` sees only what it may.
 
     Raises:
         JobNotFound: No job fits, or several do.
     """
     if not prefix:
         raise JobNotFound("An empty id fits no job. `pubworks list` shows those there are.")
-    if connection.execute(_STATE, {"p_job": prefix}).scalar():  # a whole id needs no search
+    if viewer is None and connection.execute(_STATE, {"p_job": prefix}).scalar():  # a whole id needs no search
         return prefix
-    fits = jobs.c.id.startswith(prefix, autoescape=True) | jobs.c.id.endswith(prefix, autoescape=True)
+    begins, ends = (look(prefix, autoescape=True) for look in (jobs.c.id.startswith, jobs.c.id.endswith))
+    fits = or_(begins, ends) if viewer is None else and_(or_(begins, ends), seen_by(viewer))
     found = list(connection.execute(select(jobs.c.id).where(fits).limit(3)).scalars())
     if len(found) != 1:
         problem = (
@@ -245,6 +257,11 @@ def find(connection: Connection, prefix: str) -> str:
         )
         raise JobNotFound(f"{problem} `pubworks list` shows those there are.")
     return str(found[0])
+
+
+def seen_by(viewer: str) -> ColumnElement[bool]:
+    """Return the condition for jobs that a user of the server may see: their own, and what is shared."""
+    return or_(jobs.c.owner == viewer, jobs.c.shared)
 
 
 def options(connection: Connection, job_id: str) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, Select, delete, exists, select
+from sqlalchemy import Connection, Select, delete, exists, literal, select, tuple_
 
-from pubworks.store.jobs import RECORD, get, to_record
+from pubworks.store.jobs import RECORD, get, seen_by, to_record
 from pubworks.store.records import JobRecord, Wanted
 from pubworks.store.statements import insert_new
 from pubworks.store.tables import job_tags, jobs
@@ -31,7 +31,12 @@ def query_of(wanted: Wanted) -> Select[tuple[object, ...]]:
         query = query.where(jobs.c.created_at < wanted.created_before)
     for tag in dict.fromkeys(wanted.tags):
         query = query.where(exists().where(job_tags.c.job_id == jobs.c.id, job_tags.c.tag == tag))
+    if wanted.viewer is not None:
+        query = query.where(seen_by(wanted.viewer))
     order = (jobs.c.created_at, jobs.c.id)
+    if wanted.behind is not None:
+        place = tuple_(*map(literal, wanted.behind))
+        query = query.where(tuple_(*order) < place if wanted.descending else tuple_(*order) > place)
     query = query.order_by(*(column.desc() if wanted.descending else column.asc() for column in order))
     return query.limit(wanted.limit).offset(wanted.skip or None)
 

@@ -78,6 +78,9 @@ class JobDraft:
     content: str | None = None
     #: Id of the session, or batch, that it is submitted to.
     session: str | None = None
+    #: Who submits it through the server, and whether its other users may see it.
+    owner: str = ""
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,9 @@ class JobRecord:
     finished_at: float | None
     #: Id of the session, or batch, that it was submitted to.
     session: str | None = None
+    #: Who submitted it through the server, and whether its other users may see it.
+    owner: str = ""
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -330,6 +336,10 @@ class Wanted:
     descending: bool = True
     #: Of this session, or batch.
     session: str | None = None
+    #: Only what this user of the server may see.
+    viewer: str | None = None
+    #: Only what comes behind the job with this time of submission and id.
+    behind: tuple[float, str] | None = None
 
 
 @dataclass(frozen=True)

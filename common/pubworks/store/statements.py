@@ -54,6 +54,11 @@ def record(connection: Connection, job_id: str, what: str, batch_id: str | None 
     connection.info.setdefault(_EVENTS, []).append(row)
 
 
+def jobs_told(connection: Connection) -> list[str]:
+    """Return the jobs that a transaction has events of, each once."""
+    return list(dict.fromkeys(row["job_id"] for row in connection.info.get(_EVENTS, ())))
+
+
 def flush_events(connection: Connection) -> dict[str, str | None]:
     """Write the events of a transaction. Returns the jobs with news, and their final states."""
     if rows := connection.info.pop(_EVENTS, None):

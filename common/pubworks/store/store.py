@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 
 from pubworks.states import JobState
 from pubworks.store import schema
+from pubworks.store.audit import sign
 from pubworks.store.engine import EngineOfProcess, reachable
-from pubworks.store.statements import flush_events, forget_events
+from pubworks.store.statements import flush_events, forget_events, jobs_told
 
 #: Jobs whose end is remembered for those who wait in this process.
 _REMEMBERED = 1000
@@ -107,6 +108,7 @@ class Store:
             with connection.begin():
                 forget_events(connection)
                 yield connection
+                sign(connection, jobs_told(connection))
                 news = flush_events(connection)
         if news:
             self._announce(news)

@@ -60,7 +60,11 @@ jobs = Table(
     Column("created_at", Float, nullable=False),
     Column("started_at", Float),
     Column("finished_at", Float),
-    #: Two submissions with one key are one job.
+    #: Who submitted it through the server: the owner of the token; empty: straight to the database.
+    Column("owner", _NAME, nullable=False, server_default=text("''")),
+    #: Whether every user of the server may see it.
+    Column("shared", Boolean, nullable=False, server_default=false()),
+    #: Two submissions of one owner with one key are one job.
     Column("idempotency_key", _NAME),
     #: Hash of what was submitted with the key.
     Column("content", String(64)),
@@ -72,7 +76,9 @@ jobs = Table(
     Index("ix_jobs_state", "state", "created_at", "id"),
     Index("ix_jobs_primitive", "primitive", "created_at", "id"),
     Index("ix_jobs_name", "name", "created_at", "id"),
-    Index("ix_jobs_idempotency_key", "idempotency_key", unique=True),
+    Index("ix_jobs_idempotency_key", "owner", "idempotency_key", unique=True),
+    Index("ix_jobs_owner", "owner", "created_at", "id"),
+    Index("ix_jobs_shared", "created_at", "id", **_of_rows("shared")),
     Index("ix_jobs_session", "session", "created_at", "id", **_of_rows("session IS NOT NULL")),
     #: Which of a session are open, and which ended last.
     Index("ix_jobs_session_finished", "session", "finished_at", **_of_rows("session IS NOT NULL")),
@@ -303,4 +309,34 @@ events = Table(
     Column("what", String(32), nullable=False),
     Column("detail", JSON),
     Index("ix_events_job", "job_id", "id"),
+)
+
+#: Who may use the server; the secret itself is nowhere.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    #: SHA-256 of the secret, in hex.
+    Column("hash", String(64), nullable=False),
+    #: The user, or program, that uses it.
+    Column("owner", _NAME, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("revoked_at", Float),
+)
+
+#: Append-only, and kept so by triggers: who changed what, and why.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _EVENT_ID, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("who", _NAME, nullable=False),
+    #: Id of the token that was used; NULL on the command line.
+    Column("token", String(16)),
+    Column("what", Text, nullable=False),
+    #: Ids of the jobs that it was about, as far as they have an event of it.
+    Column("jobs", JSON, nullable=False),
+    Column("why", Text),
 )

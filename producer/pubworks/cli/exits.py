@@ -24,6 +24,7 @@ _BY_ERROR: tuple[tuple[type[errors.PubworksError], int], ...] = (
     (errors.JobNotFound, NOT_FOUND),
     (errors.BatchNotHeld, NOT_FOUND),
     (errors.SessionNotFound, NOT_FOUND),
+    (errors.TokenNotFound, NOT_FOUND),
     (errors.JobTimeout, TIMED_OUT),
     (errors.StoreUnreachable, UNREACHABLE),
     (errors.BrokerUnreachable, UNREACHABLE),

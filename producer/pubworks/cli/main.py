@@ -26,8 +26,10 @@ from pubworks.cli import (
     render,
     result,
     retry,
+    serve,
     submit,
     timeline,
+    token,
     watch,
     worker,
 )
@@ -92,6 +94,9 @@ app.command()(held.resolve)
 app.add_typer(backends.app, name="backends")
 app.command()(fleet.workers)
 app.command()(worker.worker)
+app.command()(serve.serve)
+app.add_typer(token.app, name="token")
+app.command()(token.audit)
 app.add_typer(db.app, name="db")
 app.add_typer(config.app, name="config")
 app.command()(doctor.doctor)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pubworks.cli import render
 from pubworks.cli.jobs import AsJson, JobId
 from pubworks.cli.session import opened
 from pubworks.clock import iso
-
-if TYPE_CHECKING:
-    from pubworks.primitives.timeline import Event
+from pubworks.views import documents
 
 
 def timeline(job_id: JobId, as_json: AsJson = False) -> None:
@@ -21,20 +17,10 @@ def timeline(job_id: JobId, as_json: AsJson = False) -> None:
         whole_id = session.find(job_id)
         events = happened(session.store, whole_id)
     if as_json:
-        render.emit({"id": whole_id, "events": [_document(event) for event in events]})
+        render.emit({"id": whole_id, "events": [documents.of_event(event) for event in events]})
         return
     began = events[0].at.timestamp() if events else 0.0
     rows = [
         (iso(event.at.timestamp()), f"+{render.span(event.at.timestamp() - began)}", event.text) for event in events
     ]
     render.show(render.table(("TIME", "AFTER", "WHAT"), rows))
-
-
-def _document(event: Event) -> dict[str, Any]:
-    return {
-        "at": iso(event.at.timestamp()),
-        "what": event.what,
-        "batch": event.batch,
-        "detail": event.detail,
-        "text": event.text,
-    }

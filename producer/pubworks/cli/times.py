@@ -13,6 +13,20 @@ METAVAR = "AGE_OR_TIME"
 HELP = "an age (90s, 15min, 2h, 3d, 1w) or a time (2026-11-23, '2026-11-23 14:00', local unless it says otherwise)"
 
 
+def duration(text: str) -> float:
+    """Return an age in seconds.
+
+    >>> duration("90s"), duration("1w")
+    (90.0, 604800.0)
+
+    Raises:
+        ValueError: It is none.
+    """
+    if age := _AGE.fullmatch(text.strip()):
+        return float(age[1]) * _UNITS[age[2]]
+    raise ValueError(f"{text!r} is no time. Give a number and a unit: 90s, 15min, 2h, 30d, 8w.")
+
+
 def point_in_time(text: str) -> float:
     """Return seconds since 1970.
 
@@ -22,8 +36,8 @@ def point_in_time(text: str) -> float:
     Raises:
         ValueError: It is neither an age nor a time.
     """
-    if age := _AGE.fullmatch(text.strip()):
-        return time.time() - float(age[1]) * _UNITS[age[2]]
+    if _AGE.fullmatch(text.strip()):
+        return time.time() - duration(text)
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pubworks.clock import iso
 
 if TYPE_CHECKING:
+    from pubworks.primitives.timeline import Event
     from pubworks.store.records import JobRecord
     from pubworks.views.session import JobView
 
@@ -21,6 +22,8 @@ def of_record(record: JobRecord, tags: Sequence[str]) -> dict[str, Any]:
         "primitive": record.primitive,
         "backend": record.backend,
         "session": record.session,
+        "owner": record.owner or None,
+        "shared": record.shared,
         "status": str(record.state),
         "num_pubs": record.num_pubs,
         "num_batches": record.num_batches,
@@ -49,4 +52,41 @@ def of_view(view: JobView) -> dict[str, Any]:
             }
             for wait in view.waits
         ],
+    }
+
+
+def of_event(event: Event) -> dict[str, Any]:
+    """Return what happened to a job, as ``timeline`` shows it."""
+    return {
+        "at": iso(event.at.timestamp()),
+        "what": event.what,
+        "batch": event.batch,
+        "detail": event.detail,
+        "text": event.text,
+    }
+
+
+def of_token(row: Any) -> dict[str, Any]:
+    """Return a token, without its secret, as ``token list`` shows it."""
+    return {
+        "id": row.id,
+        "owner": row.owner,
+        "scopes": list(row.scopes),
+        "valid": bool(row.valid),
+        "created_at": iso(row.created_at),
+        "expires_at": iso(row.expires_at),
+        "revoked_at": iso(row.revoked_at),
+    }
+
+
+def of_audit(row: Any) -> dict[str, Any]:
+    """Return who changed what, as ``audit`` shows it."""
+    return {
+        "id": row.id,
+        "at": iso(row.at),
+        "who": row.who,
+        "token": row.token,
+        "what": row.what,
+        "jobs": list(row.jobs),
+        "why": row.why,
     }

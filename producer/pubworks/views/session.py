@@ -41,8 +41,8 @@ class Session:
     settings: Settings
     store: Store
 
-    def find(self, job_id: str) -> str:
-        """Return the whole id of a job.
+    def find(self, job_id: str, viewer: str | None = None) -> str:
+        """Return the whole id of a job, among those that ``viewer`` may see.
 
         Raises:
             JobNotFound: No job, or several, have such an id.
@@ -50,7 +50,7 @@ class Session:
         from pubworks.store import jobs
 
         with self.store.read() as connection:
-            return jobs.find(connection, job_id)
+            return jobs.find(connection, job_id, viewer)
 
     def view(self, job_id: str) -> JobView:
         """Return a job as it stands."""

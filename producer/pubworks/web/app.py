@@ -1,0 +1,87 @@
+"""The ASGI app: the REST API under ``/v1``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, FastAPI, Header
+from fastapi.routing import APIRoute
+
+from pubworks.client import Client
+from pubworks.policy import Rate
+from pubworks.store.audit import LONGEST_WHY
+from pubworks.views.session import Session
+from pubworks.web import models, problems
+from pubworks.web.buckets import Buckets
+from pubworks.web.desk import Desk
+from pubworks.web.gate import Gate
+from pubworks.web.routes import access, fleet, held, jobs
+
+if TYPE_CHECKING:
+    from pubworks.settings import Settings
+
+#: How often one address may come without a valid token.
+_OF_STRANGERS = "5/s burst 50"
+
+_SCHEMA = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "What was asked cannot be done; `detail` says why and what to do.", "content": _SCHEMA},
+    "5XX": {"description": "The server, its database or its broker failed.", "content": _SCHEMA},
+}
+
+
+def _reason(
+    _x_reason: Annotated[str | None, Header(max_length=LONGEST_WHY, description="Why; kept in the audit.")] = None,
+) -> None:
+    """Take the reason of a change, which the gate keeps."""
+
+
+def create_app(settings: Settings) -> Gate:
+    """Return the app for a database and a broker, behind its gate; it opens the database, and checks the schema.
+
+    Raises:
+        ConfigError: A setting is wrong.
+        StoreUnreachable: The database does not answer.
+        SchemaOutOfDate: Its schema is another one.
+    """
+    client = Client(settings, works=False)  # opens the database, and has qiskit imported in the main thread
+    desk = Desk(client, Session(settings, client.store))
+    app = FastAPI(
+        title="pubworks", version=version("pubworks"), description="Durable jobs of Qiskit primitives on any backend.",
+        openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None, lifespan=_lifespan,
+        generate_unique_id_function=_operation_id,
+    )  # fmt: skip
+    app.state.desk = desk
+    problems.install(app)
+    for router in (jobs.router, fleet.router, held.router, access.router):
+        app.include_router(router, responses=_PROBLEMS, dependencies=[Depends(_reason)])
+    _describe(app)
+    return Gate(
+        app, client.store, of_tokens=Buckets(Rate.parse(settings.api_rate)),
+        of_strangers=Buckets(Rate.parse(_OF_STRANGERS)), max_upload_bytes=settings.api_max_upload_bytes,
+    )  # fmt: skip
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    app.state.desk.client.close()
+
+
+def _describe(app: FastAPI) -> None:
+    """Add to the description what every answer may be."""
+    describe = app.openapi
+
+    def with_problems() -> dict[str, Any]:
+        document = describe()
+        document["components"]["schemas"]["Problem"] = models.Problem.model_json_schema()
+        return document
+
+    app.openapi = with_problems  # type: ignore[method-assign]

@@ -1,0 +1,277 @@
+"""What the API answers, for its description; the values are the documents of ``pubworks.views``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_JOB = "01KAV5N3W8J4Z9Q2T7R6X1C0MD"
+_AT = "2026-11-23T14:00:00.000Z"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(_Model):
+    """An error; ``code`` names the exit code with which the command line ends for it."""
+
+    type: str = Field(examples=["urn:pubworks:error:JobNotFound"])
+    title: str = Field(examples=["No such job"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["No job '01KA' in this database. `pubworks list` shows those there are."])
+    code: str = Field(examples=["NOT_FOUND"])
+
+
+class JobDocument(_Model):
+    """A job without its progress. Times are ISO 8601 in UTC."""
+
+    id: str = Field(examples=[_JOB])
+    name: str | None = Field(examples=["vqe scan"])
+    tags: list[str] = Field(examples=[["vqe"]])
+    primitive: str = Field(examples=["sampler"])
+    backend: str = Field(examples=["aer"])
+    session: str | None = Field(description="Of this session, or batch of jobs.", examples=[None])
+    owner: str | None = Field(description="Who submitted it; null: straight to the database.", examples=["ann"])
+    shared: bool = Field(examples=[False])
+    status: str = Field(examples=["RUNNING"])
+    num_pubs: int = Field(examples=[3])
+    num_batches: int = Field(examples=[12])
+    batches_left: int = Field(examples=[5])
+    created_at: str = Field(examples=[_AT])
+    started_at: str | None = Field(examples=[_AT])
+    finished_at: str | None = Field(examples=[None])
+
+
+class JobPage(_Model):
+    """Some of the jobs that were asked for."""
+
+    jobs: list[JobDocument]
+    next: str | None = Field(description="Pass it as `cursor` for the jobs behind these; null: there are none.")
+
+
+class Wait(_Model):
+    """What batches wait for that nobody works on."""
+
+    status: str = Field(examples=["PENDING"])
+    batches: int = Field(examples=[4])
+    reason: str | None = Field(examples=["no more than 5/min submissions"])
+    due_in_s: float | None = Field(examples=[12.5])
+
+
+class JobStatus(JobDocument):
+    """A job with its progress."""
+
+    pubs_done: int = Field(examples=[1])
+    batches: dict[str, int] = Field(description="Batches by state.", examples=[{"DONE": 7, "PENDING": 5}])
+    reasons: list[str] = Field(examples=[[]])
+    workers: int = Field(description="Workers that are alive and serve its backend.", examples=[2])
+    waits: list[Wait]
+
+
+class Submitted(JobStatus):
+    """A job that was stored, or the one that has its idempotency key."""
+
+    warnings: list[str] = Field(examples=[[]])
+
+
+class Event(_Model):
+    """One thing that happened to a job, or to one of its batches."""
+
+    at: str = Field(examples=[_AT])
+    what: str = Field(examples=["claimed"])
+    batch: int | None = Field(examples=[0])
+    detail: dict[str, Any] = Field(examples=[{"worker": "lab/7"}])
+    text: str = Field(examples=["batch 0: taken by worker lab/7"])
+
+
+class Timeline(_Model):
+    """What happened to a job, in order."""
+
+    id: str = Field(examples=[_JOB])
+    events: list[Event]
+
+
+class ProviderJob(_Model):
+    """One run of a batch. Times are seconds since 1970."""
+
+    batch_id: str = Field(examples=[f"{_JOB}-0"])
+    backend: str = Field(examples=["aria"])
+    num_circuits: int = Field(examples=[20])
+    shots: int = Field(examples=[1000])
+    attempt: int = Field(examples=[1])
+    state: str = Field(examples=["DONE"])
+    provider_job_id: str | None = Field(examples=["ionq-7f3a"])
+    by_hand: bool = Field(examples=[False])
+    error: str | None = Field(examples=[None])
+    worker: str = Field(examples=["lab/7"])
+    claimed_at: float = Field(examples=[1795442400.0])
+    accepted_at: float | None = Field(examples=[1795442401.2])
+    finished_at: float | None = Field(examples=[1795442460.9])
+
+
+class ProviderJobs(_Model):
+    """Every run of a job's batches."""
+
+    id: str = Field(examples=[_JOB])
+    provider_jobs: list[ProviderJob]
+
+
+class Account(_Model):
+    """What a job used, how long it took, and what went wrong."""
+
+    id: str = Field(examples=[_JOB])
+    options: dict[str, Any] = Field(examples=[{"seed_simulator": 7}])
+    usage: dict[str, Any] = Field(examples=[{"provider_jobs": 1, "circuits": 20, "shots": 20000, "seconds": 61.2}])
+    metrics: dict[str, Any] = Field(examples=[{"queue_s": 1.2, "run_s": 61.2, "collect_s": 0.1}])
+    error: str | None = Field(examples=[None])
+
+
+class Cancelled(JobStatus):
+    """A job that was to be cancelled."""
+
+    cancelled: bool = Field(description="Whether it was still open.", examples=[True])
+
+
+class Retried(JobStatus):
+    """A job of which what was missing is run again."""
+
+    retried: int = Field(description="Batches that are run again.", examples=[2])
+
+
+class Backend(_Model):
+    """A backend: what it is made from, and what workers found out."""
+
+    name: str = Field(examples=["aria"])
+    status: str = Field(examples=["ready"])
+    num_qubits: int | None = Field(examples=[25])
+    max_circuits: int | None = Field(examples=[300])
+    max_shots: int | None = Field(examples=[10000])
+    max_payload_bytes: int | None = Field(examples=[None])
+    error: str | None = Field(examples=[None])
+    described_at: str | None = Field(examples=[_AT])
+    workers: int = Field(examples=[2])
+    waiting_batches: int = Field(examples=[4])
+
+
+class Backends(_Model):
+    """The registered backends, and those that batches wait for."""
+
+    backends: list[Backend]
+
+
+class Limits(_Model):
+    """How much of a backend the fleet may use, and how that stands."""
+
+    name: str = Field(examples=["aria"])
+    limits: dict[str, Any] = Field(examples=[{"submit": "5/min", "requests": None, "in_flight": 3}])
+    configured: dict[str, Any] = Field(examples=[{"submit": None, "requests": None, "in_flight": None}])
+    submissions_left: int | None = Field(examples=[2])
+    requests_left: int | None = Field(examples=[None])
+    in_flight: int = Field(examples=[1])
+    window: int | None = Field(examples=[None])
+    snoozed_until: str | None = Field(examples=[None])
+    snooze_reason: str | None = Field(examples=[None])
+    breaker: str = Field(examples=["closed"])
+    failures: int = Field(examples=[0])
+    failure_reason: str | None = Field(examples=[None])
+    next_probe_at: str | None = Field(examples=[None])
+
+
+class Worker(_Model):
+    """A worker that is alive."""
+
+    id: str = Field(examples=["lab-7"])
+    host: str = Field(examples=["lab"])
+    pid: int = Field(examples=[4711])
+    backends: list[str] = Field(examples=[["aria"]])
+    concurrency: int = Field(examples=[2])
+    batches_held: int = Field(examples=[1])
+    started_at: str = Field(examples=[_AT])
+    seen_at: str = Field(examples=[_AT])
+
+
+class Workers(_Model):
+    """The workers that are alive."""
+
+    workers: list[Worker]
+
+
+class HeldBatch(_Model):
+    """A batch of which nobody knows whether the provider took it."""
+
+    id: str = Field(examples=[f"{_JOB}-0"])
+    job: str = Field(examples=[_JOB])
+    backend: str = Field(examples=["aria"])
+    circuits: int = Field(examples=[20])
+    shots: int = Field(examples=[1000])
+    since: str | None = Field(examples=[_AT])
+    why: str | None = Field(examples=["perhaps the provider took it"])
+    error: str | None = Field(examples=["ReadTimeout"])
+    resolve: list[str] = Field(examples=[[f"pubworks resolve {_JOB}-0 adopt PROVIDER_ID"]])
+
+
+class HeldBatches(_Model):
+    """The batches that wait for a decision, oldest first."""
+
+    held: list[HeldBatch]
+
+
+class Token(_Model):
+    """A token, without its secret."""
+
+    id: str = Field(examples=["5f0c9a1b2c3d"])
+    owner: str = Field(examples=["ann"])
+    scopes: list[str] = Field(examples=[["submit"]])
+    valid: bool = Field(examples=[True])
+    created_at: str = Field(examples=[_AT])
+    expires_at: str | None = Field(examples=[None])
+    revoked_at: str | None = Field(examples=[None])
+
+
+class Tokens(_Model):
+    """All tokens, oldest first."""
+
+    tokens: list[Token]
+
+
+class NewToken(_Model):
+    """A token that was made, this once with its secret."""
+
+    id: str = Field(examples=["5f0c9a1b2c3d"])
+    owner: str = Field(examples=["ann"])
+    scopes: list[str] = Field(examples=[["submit"]])
+    token: str = Field(description="Shown once.", examples=["pw_5f0c9a1b2c3d_…"])
+
+
+class Me(_Model):
+    """Whose token was sent, and what it is good for."""
+
+    owner: str = Field(examples=["ann"])
+    token: str = Field(description="Its id.", examples=["5f0c9a1b2c3d"])
+    scopes: list[str] = Field(examples=[["submit"]])
+
+
+class AuditEntry(_Model):
+    """Who changed what, and why."""
+
+    id: int = Field(examples=[12])
+    at: str = Field(examples=[_AT])
+    who: str = Field(examples=["ann"])
+    token: str | None = Field(examples=["5f0c9a1b2c3d"])
+    what: str = Field(examples=[f"POST /v1/jobs/{_JOB}/cancel"])
+    jobs: list[str] = Field(examples=[[_JOB]])
+    why: str | None = Field(description="The header X-Reason.", examples=["wrong backend"])
+
+
+class Audit(_Model):
+    """What was changed, newest first."""
+
+    entries: list[AuditEntry]
+
+
+class Health(_Model):
+    """Whether the server and its database answer."""
+
+    status: str = Field(examples=["ok"])

@@ -1,0 +1,67 @@
+"""Backends, their limits, and workers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pubworks.policy import Quota, Rate
+from pubworks.store import fleet
+from pubworks.views import limits
+from pubworks.views.fleet import document, look_at_backends, worker_document
+from pubworks.web import models
+from pubworks.web.desk import AtDesk, Operator, Reader
+
+router = APIRouter(prefix="/v1", tags=["fleet"])
+
+Name = Annotated[str, Path(description="The backend's name.", max_length=200)]
+
+
+class LimitChanges(BaseModel):
+    """Limits to set; null lifts one, and what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    submit: str | None = Field(None, description="Submissions, as 5/min or '20/s burst 4'.", examples=["5/min"])
+    requests: str | None = Field(None, description="Calls of any kind.", examples=["20/s burst 4"])
+    in_flight: int | None = Field(None, gt=0, lt=2**31, description="Most provider jobs at once.", examples=[3])
+
+    @field_validator("submit", "requests")
+    @classmethod
+    def _is_a_rate(cls, text: str | None) -> str | None:
+        return text and str(Rate.parse(text))
+
+
+@router.get("/backends", response_model=models.Backends)
+def backends(desk: AtDesk, _who: Reader) -> dict[str, Any]:
+    """List the registered backends, and what workers found out about them."""
+    shown = [document(view) for view in look_at_backends(desk.session)]
+    return {"backends": [{key: item[key] for key in models.Backend.model_fields} for item in shown]}
+
+
+@router.get("/backends/{name}/limits", response_model=models.Limits)
+def get_limits(name: Name, desk: AtDesk, _who: Reader) -> dict[str, Any]:
+    """Show how much of a backend the fleet may use, and how that stands."""
+    limits.check_name(desk.session, name)
+    return limits.document(name, limits.look(desk.session, name))
+
+
+@router.patch("/backends/{name}/limits", response_model=models.Limits)
+def set_limits(name: Name, changes: LimitChanges, desk: AtDesk, _who: Operator) -> dict[str, Any]:
+    """Change limits of a backend for the whole fleet, at once, until those in the settings change."""
+    limits.check_name(desk.session, name)
+    said = changes.model_dump(exclude_unset=True)
+    if said:
+        quota = Quota(**said)
+        limits.change(desk.session, name, {key: getattr(quota, key) for key in said})
+    return limits.document(name, limits.look(desk.session, name))
+
+
+@router.get("/workers", response_model=models.Workers)
+def workers(desk: AtDesk, _who: Reader) -> dict[str, Any]:
+    """List the workers that are alive."""
+    with desk.session.store.read() as connection:
+        rows = fleet.list_workers(connection, desk.session.settings.lease_s)
+    return {"workers": [worker_document(row) for row in rows]}

@@ -1,0 +1,153 @@
+"""Who may use the server, how often, and what is kept of what they change."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from pubworks.states import Scope
+from pubworks.testing.servers import eventually
+
+
+def problem(answer: httpx.Response) -> tuple[int, str, str]:
+    assert answer.headers["content-type"] == "application/problem+json"
+    document = answer.json()
+    assert document["status"] == answer.status_code
+    assert document.keys() == {"type", "title", "status", "detail", "code"}
+    return answer.status_code, document["type"].rpartition(":")[2], document["code"]
+
+
+def test_without_a_token_only_health_and_the_description_are_told(served: Any) -> None:
+    with served.http() as http:
+        assert http.get("/v1/health").json() == {"status": "ok"}
+        assert http.get("/v1/openapi.json").json()["info"]["title"] == "pubworks"
+        for path in ("/v1/jobs", "/v1/tokens", "/v1/nothing", "/"):
+            answer = http.get(path)
+            assert problem(answer) == (401, "NotAuthenticated", "FAILED")
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("token", ["x", "pw_", "pw__", "pw_0_1", "Basic", "pw_\u00e9_\u00fc"])
+def test_a_made_up_token_is_refused(served: Any, token: str) -> None:
+    with served.http() as http:
+        answer = http.get("/v1/jobs", headers={"Authorization": f"Bearer {token}".encode()})
+    assert problem(answer)[0] == 401
+
+
+def test_the_secret_of_a_token_is_nowhere_in_the_database(served: Any) -> None:
+    token = served.token("ann", Scope.READ)
+    secret = token.split("_", 2)[2]
+    with served.client.store.read() as connection:
+        row = connection.execute(text("SELECT * FROM tokens WHERE owner = 'ann'")).first()
+    assert row is not None
+    assert secret not in repr(row)
+
+
+def test_a_token_that_is_over_or_revoked_is_refused_at_once(served: Any) -> None:
+    over = served.token("ann", Scope.ADMIN, lasts_s=-1)
+    with served.http(over) as http:
+        assert "is over" in http.get("/v1/me").json()["detail"]
+    with served.user("root", Scope.ADMIN) as admin:
+        made = admin.post("/v1/tokens", json={"owner": "ben", "scopes": ["read"], "lasts_s": 60}).json()
+        with served.http(made["token"]) as http:
+            assert http.get("/v1/me").json() == {"owner": "ben", "token": made["id"], "scopes": ["read"]}
+            assert admin.delete(f"/v1/tokens/{made['id']}").status_code == 204
+            assert "was revoked" in http.get("/v1/me").json()["detail"]
+        assert problem(admin.delete("/v1/tokens/nobody")) == (404, "TokenNotFound", "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("scope", "allowed"),
+    [(Scope.READ, 1), (Scope.SUBMIT, 2), (Scope.OPERATE, 3), (Scope.ADMIN, 4)],
+)
+def test_each_scope_reaches_so_far(served: Any, scope: Scope, allowed: int) -> None:
+    calls = [("GET", "/v1/jobs"), ("POST", "/v1/jobs/none/cancel"), ("GET", "/v1/held"), ("GET", "/v1/audit")]
+    with served.user("ann", scope) as http:
+        answers = [http.request(method, path).status_code for method, path in calls]
+    assert answers == [200, 404, 200, 200][:allowed] + [403] * (4 - allowed)
+
+
+def test_users_see_their_own_jobs_and_what_is_shared(served: Any) -> None:
+    mine, theirs, shared, direct = (
+        served.job(owner=owner, shared=shared)
+        for owner, shared in (("ann", False), ("ben", False), ("ben", True), ("", False))
+    )
+    with served.user("ann") as ann, served.user("olga", Scope.OPERATE) as olga:
+        assert {job["id"] for job in ann.get("/v1/jobs").json()["jobs"]} == {mine, shared}
+        assert {job["id"] for job in olga.get("/v1/jobs").json()["jobs"]} >= {mine, theirs, shared, direct}
+        for hidden in (theirs, direct):
+            for path in ("", "/timeline", "/provider-jobs", "/account"):
+                assert problem(ann.get(f"/v1/jobs/{hidden}{path}"))[0] == 404
+            assert problem(ann.post(f"/v1/jobs/{hidden}/cancel"))[0] == 404
+        assert ann.get(f"/v1/jobs/{shared}").json()["owner"] == "ben"
+        assert problem(ann.post(f"/v1/jobs/{shared}/cancel")) == (403, "NotAllowed", "FAILED")
+        assert olga.post(f"/v1/jobs/{shared}/cancel").json()["cancelled"] is False
+
+
+def test_every_change_is_told_in_the_audit_and_nothing_can_be_removed_from_it(served: Any) -> None:
+    job = served.job(owner="ann")
+    with served.user("ann") as ann, served.user("root", Scope.ADMIN) as root:
+        ann.put(f"/v1/jobs/{job}/tags", json={"tags": ["x"]}, headers={"X-Reason": "for the paper"})
+        entry = root.get("/v1/audit", params={"limit": 1}).json()["entries"][0]
+        assert (entry["who"], entry["what"], entry["why"]) == ("ann", f"PUT /v1/jobs/{job}/tags", "for the paper")
+        assert root.get("/v1/audit", params={"before": 1}).json() == {"entries": []}
+    for change in ("DELETE FROM audit", "UPDATE audit SET who = 'nobody'"):
+        with pytest.raises(DBAPIError, match="append-only"), served.client.store.write() as connection:
+            connection.execute(text(change))
+
+
+def test_every_answer_has_strict_headers(served: Any) -> None:
+    with served.user("ann") as ann:
+        for path in ("/v1/jobs", "/v1/nothing", "/v1/health"):
+            headers = ann.get(path).headers
+            assert headers["content-security-policy"].startswith("default-src 'none'")
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["cache-control"] == "no-store"
+            assert "server" not in headers
+
+
+def test_a_request_that_is_too_large_is_refused(served: Any) -> None:
+    with served.user("ann", Scope.ADMIN) as ann:
+        answer = ann.post("/v1/tokens", content=b"[" * (1 << 21), headers={"content-type": "application/json"})
+        assert problem(answer) == (413, "TooLarge", "USAGE")
+        deep = ann.post("/v1/tokens", content=b"[" * 900_000, headers={"content-type": "application/json"})
+        assert problem(deep)[0] in (400, 422)
+
+
+def test_a_token_that_is_used_too_often_waits(serve_on: Any) -> None:
+    with serve_on(api_rate="1/h burst 2") as served, served.user("a") as ann:
+        answers = [ann.get("/v1/me") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert 3590 <= int(answers[2].headers["retry-after"]) <= 3600
+        assert problem(answers[2]) == (429, "TooManyRequests", "FAILED")
+
+
+def test_no_secret_is_in_the_log(served: Any) -> None:
+    token = served.token("ann", Scope.READ)
+    with served.http(token) as http:
+        http.get("/v1/jobs", params={"name": token})
+        http.get(f"/v1/jobs/{token}")
+        http.get("/v1/jobs", headers={"X-Reason": token})
+    eventually(lambda: "who=ann" in served.log.read_text(), what="the line of the request")
+    assert token.split("_", 2)[2] not in served.log.read_text()
+
+
+def test_it_listens_to_others_only_when_somebody_has_a_token(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pubworks.cli.main", "serve", "--host", "0.0.0.0", "--port", "0"]
+    env = {"PUBWORKS_DATA_DIR": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert ran.returncode == 2
+    assert "pubworks token create" in ran.stderr
+
+
+def test_sigterm_ends_it_well(serve_on: Any) -> None:
+    with serve_on() as served:
+        served.process.terminate()
+        assert served.process.wait(20) == 0

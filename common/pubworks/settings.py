@@ -1,4 +1,4 @@
-"""Settings: flag > ``PUBWORKS_*`` environment > ``pubworks.toml`` > default.
+"""Settings: flag > ``PUBWORKS_*`` environment > ``pubworks.toml`` > ``pubworks up`` > default.
 
 The file is looked for at ``PUBWORKS_CONFIG``, then ``./pubworks.toml``, then in the user's configuration folder.
 A worked example::
@@ -18,6 +18,7 @@ A worked example::
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 import uuid
@@ -34,6 +35,9 @@ from pubworks.errors import ConfigError
 from pubworks.policy import Policy, Price, Quota, Rate
 
 CONFIG_NAME = "pubworks.toml"
+
+#: Where, in the data directory, ``pubworks up`` says how what it runs is reached; there while it is up.
+STACK_CONNECTION = Path("stack") / "connection.json"
 
 #: The broker that needs no server: an in-memory transport of this process.
 EMBEDDED_BROKER = "embedded://"
@@ -136,8 +140,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Rank flags over environment over file."""
-        return (init_settings, env_settings, _FileSource(settings_cls))
+        """Rank flags over environment over file over what ``pubworks up`` runs."""
+        return (init_settings, env_settings, _FileSource(settings_cls), _StackSource(settings_cls))
 
 
 class _Backends(BaseModel):
@@ -154,6 +158,31 @@ class _FileSource(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         return read_file(config_path())
+
+
+class _StackSource(PydanticBaseSettingsSource):
+    """Database and broker of ``pubworks up``; both or, where something else names one of them, neither."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return _stack(self.current_state)
+
+
+def _stack(chosen: dict[str, Any]) -> dict[str, str]:
+    """Return the URLs of the database and the broker that ``pubworks up`` runs.
+
+    Args:
+        chosen: Settings from elsewhere; where they name one of the two, or another place, nothing is returned.
+    """
+    if chosen.keys() & {"database", "broker"} or chosen.get("url"):
+        return {}
+    folder = Path(chosen.get("data_dir") or platformdirs.user_data_dir("pubworks"))
+    try:
+        return dict(json.loads((folder / STACK_CONNECTION).read_text()))
+    except OSError:  # it is not up, or another user's
+        return {}
 
 
 def config_path() -> Path | None:
@@ -221,11 +250,20 @@ def secrets_of(settings: Settings) -> list[str]:
 
 
 def origin(name: str) -> str:
-    """Return where the value of a setting comes from: environment, file or default."""
-    if f"PUBWORKS_{name}".upper() in (key.upper() for key in os.environ):
-        return f"environment PUBWORKS_{name.upper()}"
+    """Return where the value of a setting comes from: environment, file, ``pubworks up`` or default."""
+    prefix = "PUBWORKS_"
+    environment = {
+        key.upper().removeprefix(prefix).lower(): value
+        for key, value in os.environ.items()
+        if key.upper().startswith(prefix)
+    }
+    if name in environment:
+        return f"environment {prefix}{name.upper()}"
     path = config_path()
-    return str(path) if name in read_file(path) else "default"
+    file = read_file(path)
+    if name in file:
+        return str(path)
+    return "pubworks up" if name in _stack({**file, **environment}) else "default"
 
 
 def _explain(error: ValidationError) -> str:

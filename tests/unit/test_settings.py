@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,33 @@ def test_an_unknown_flag_is_told(folder: Path) -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().lease_s = 3  # type: ignore[misc]
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What ``pubworks up`` left in the data directory."""
+    monkeypatch.setenv("PUBWORKS_DATA_DIR", str(tmp_path))
+    urls = {"database": "postgresql+psycopg://postgres:secret@127.0.0.1:1/postgres", "broker": "redis://127.0.0.1:2/0"}
+    (tmp_path / "stack").mkdir()
+    (tmp_path / "stack" / "connection.json").write_text(json.dumps(urls))
+    return urls
+
+
+def test_what_pubworks_up_runs_is_used_by_itself(stack: dict[str, str]) -> None:
+    settings = load_settings()
+    assert (settings.database, settings.broker) == (stack["database"], stack["broker"])
+    assert origin("database") == origin("broker") == "pubworks up"
+    assert origin("lease_s") == "default"
+
+
+@pytest.mark.parametrize("chosen", [{"database": "sqlite:///x.db"}, {"broker": "amqp://q"}, {"url": "local"}])
+def test_what_is_named_elsewhere_is_never_mixed_with_it(stack: dict[str, str], chosen: dict[str, str]) -> None:
+    settings = load_settings(**chosen)
+    assert settings.database != stack["database"]
+    assert settings.broker != stack["broker"]
+
+
+def test_the_environment_wins_over_it(stack: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUBWORKS_BROKER", "amqp://q")
+    assert load_settings().database == ""
+    assert origin("database") == "default"

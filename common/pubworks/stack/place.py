@@ -1,0 +1,101 @@
+"""The folder of a stack: its data, logs and secrets, which nobody else may read."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from pubworks.settings import STACK_CONNECTION, Settings
+from pubworks.stack import programs
+
+#: The servers that need a port and a password.
+_SERVERS = ("postgres", "redis")
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a server is reached: on 127.0.0.1."""
+
+    port: int
+    password: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder ``stack`` of a data directory.
+
+    Args:
+        folder: The folder.
+    """
+
+    folder: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Place:
+        """Return the place of these settings, which may not be there yet."""
+        return cls(settings.data_dir.absolute() / STACK_CONNECTION.parent)
+
+    @property
+    def connection(self) -> Path:
+        """The file that has every pubworks command of this user use the stack; there while it is up."""
+        return self.folder / STACK_CONNECTION.name
+
+    def make(self) -> None:
+        """Make the folder; nobody else can look into it, but PostgreSQL's user must get through to its files."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o711 if programs.postgres_user() else 0o700)
+        for name in ("run", "log"):
+            (self.folder / name).mkdir(mode=0o700, exist_ok=True)
+
+    def access(self, server: str) -> Access:
+        """Return a server's port and password, which are made the first time."""
+        return Access(**json.loads((self.folder / "access.json").read_text())[server])
+
+    def choose(self) -> None:
+        """Choose ports and passwords where there are none yet, and other ports for those that somebody else took."""
+        file = self.folder / "access.json"
+        known = json.loads(file.read_text()) if file.exists() else {}
+        for server in _SERVERS:
+            access = known.setdefault(server, {"port": 0, "password": secrets.token_hex(16)})
+            if not access["port"] or not programs.is_free(access["port"]):
+                access["port"] = programs.free_port()
+        write_secret(file, json.dumps(known))
+
+    @property
+    def database_url(self) -> str:
+        """The URL of its database."""
+        access = self.access("postgres")
+        return f"postgresql+psycopg://postgres:{access.password}@127.0.0.1:{access.port}/postgres"
+
+    @property
+    def broker_url(self) -> str:
+        """The URL of its broker."""
+        access = self.access("redis")
+        return f"redis://:{access.password}@127.0.0.1:{access.port}/0"
+
+    def connect(self) -> None:
+        """Have every later command find it."""
+        write_secret(self.connection, json.dumps({"database": self.database_url, "broker": self.broker_url}))
+
+    def connected_as(self) -> int | None:
+        """Return a number that is another one after each :meth:`connect`; None while later commands do not find it."""
+        try:
+            return self.connection.stat().st_ino
+        except FileNotFoundError:
+            return None
+
+    def disconnect(self) -> None:
+        """Have later commands go by their other settings."""
+        self.connection.unlink(missing_ok=True)
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    partial.rename(path)

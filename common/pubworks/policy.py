@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 _PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _RATE = re.compile(r"(?P<count>\d+(\.\d+)?)/(?P<period>s|min|h|d)( +burst +(?P<burst>\d+))?")
@@ -76,6 +76,8 @@ class Price(BaseModel):
 
     >>> Price(per_circuit=0.3, per_shot=0.00035).currency
     'USD'
+    >>> Price.model_validate("our_lab.prices:aria").model
+    'our_lab.prices:aria'
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -89,6 +91,13 @@ class Price(BaseModel):
     #: For each second at the provider, its queue included: where the device alone is paid for, this is too much.
     per_second: float = Field(default=0.0, ge=0)
     currency: str = Field(default="USD", min_length=1, max_length=20)
+    #: Instead of all these, ``module:callable`` that gives the cost of a run; a text alone stands for it.
+    model: str | None = Field(default=None, pattern=r"^[\w.]+:[\w.]+$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_model(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
 
 
 class Policy(BaseModel):

@@ -23,7 +23,7 @@ import os
 import tomllib
 import uuid
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -67,8 +67,8 @@ class BackendEntry(BaseModel):
     behaviour: Behaviour = Behaviour()
     #: ``module:class`` of its adapter; without, that of the provider's package, or the generic one.
     adapter: str | None = Field(None, pattern=r"^[\w.]+:[\w.]+$")
-    #: What its runs cost; or ``module:callable`` that says it of a run.
-    price: Price | Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")] | None = None
+    #: What its runs cost: a table, or ``module:callable`` that says it of a run.
+    price: Price | None = None
 
 
 class Settings(BaseSettings):

@@ -69,10 +69,13 @@ class Client:
             flags: Settings, as for the class; ``backends`` are these and no others.
 
         Raises:
+            TypeError: A database or a broker is given.
             ConfigError: A setting is wrong.
         """
         from pubworks.settings import load_settings, with_backends
 
+        if taken := {"database", "broker"} & flags.keys():
+            raise TypeError(f"A local client has a {' and '.join(sorted(taken))} of its own; leave that out.")
         backends = flags.pop("backends", None)
         settings = load_settings(**flags | {"url": "local"})
         return cls(settings if backends is None else with_backends(settings, backends))

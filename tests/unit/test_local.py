@@ -166,6 +166,8 @@ def test_it_wins_over_database_and_broker(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("PUBWORKS_BROKER", "redis://127.0.0.1:1/0")
     with Client.local() as client:
         assert client.jobs() == []
+    with pytest.raises(TypeError, match="has a database of its own"):
+        Client.local(database="sqlite:///x.db")
 
 
 def test_a_closed_one_says_that_its_jobs_are_gone(bell: QuantumCircuit) -> None:

@@ -231,11 +231,22 @@ def test_a_wrong_price_model_says_what_is_wrong(priced: Client, name: str, words
         Sampler(name, client=priced).plan([bound, (bound, None, 1)])
 
 
-def test_a_wrong_price_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("price", "words"),
+    [
+        ("{ per_shots = 1 }", r"per_shots.*Known here: currency, model, per_circuit"),
+        ("{ per_shot = -1 }", r"'backends\.aria\.price\.per_shot'.*greater than or equal to 0"),
+        ("3", r"'backends\.aria\.price'.*valid dictionary"),
+        ('"a price"', r"'backends\.aria\.price\.model'.*match pattern"),
+    ],
+)
+def test_a_wrong_price_table_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, price: str, words: str
+) -> None:
     file = tmp_path / "pubworks.toml"
-    file.write_text('[backends.aria]\nfactory = "a:b"\nprice = { per_shots = 1 }\n')
+    file.write_text(f'[backends.aria]\nfactory = "a:b"\nprice = {price}\n')
     monkeypatch.setenv("PUBWORKS_CONFIG", str(file))
-    with pytest.raises(ConfigError, match=r"per_shots.*Known here: currency, per_circuit"):
+    with pytest.raises(ConfigError, match=words):
         load_settings()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pubworks.backends.spec import BackendSpec, load
 from pubworks.errors import ConfigError
@@ -68,25 +68,27 @@ def configured(spec: BackendSpec) -> PriceModel | None:
     Raises:
         ConfigError: It cannot be loaded.
     """
-    if isinstance(spec.price, str):
-        return _checked(load(spec.price, f"Price of backend {spec.name!r}"), spec)
-    return None if spec.price is None else linear(spec.price)
+    if spec.price is None:
+        return None
+    return _loaded(spec.price.model, spec.name) if spec.price.model else linear(spec.price)
 
 
-def _checked(model: Any, spec: BackendSpec) -> PriceModel:
+def _loaded(path: str, backend: str) -> PriceModel:
+    what = f"Price of backend {backend!r}"
+    model = load(path, what)
+
     def cost(run: PricedRun) -> Cost | None:
         try:
             found = model(run)
         except Exception as error:
             raise ConfigError(
-                f"Price of backend {spec.name!r}: {spec.price} failed for {run} with {type(error).__name__}: {error}. "
-                f"Mend it, or leave price out of [backends.{spec.name}]."
+                f"{what}: {path} failed for {run} with {type(error).__name__}: {error}. "
+                f"Mend it, or leave price out of [backends.{backend}]."
             ) from error
         if found is None or isinstance(found, Cost):
             return found
         raise ConfigError(
-            f"Price of backend {spec.name!r}: {spec.price} returned {found!r}. "
-            "Return Cost(amount, currency) of pubworks.backends.price, or None."
+            f"{what}: {path} returned {found!r}. Return Cost(amount, currency) of pubworks.backends.price, or None."
         )
 
     return cost

@@ -54,8 +54,8 @@ class BackendSpec:
     behaviour: Behaviour = field(default_factory=Behaviour)
     #: ``module:class`` of the adapter; None: that of the provider's package, or the generic one.
     adapter: str | None = None
-    #: What its runs cost, or the ``module:callable`` that says it; None: what its adapter says.
-    price: Price | str | None = None
+    #: What its runs cost; None: what its adapter says.
+    price: Price | None = None
 
     @property
     def digest(self) -> str:

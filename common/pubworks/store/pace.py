@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, Row, desc, func, select
+from sqlalchemy import Connection, Row, bindparam, desc, func, select
 
 from pubworks.policy import Quota
 from pubworks.states import BatchState, RunState
@@ -53,7 +53,8 @@ def pace(connection: Connection, backend: str, quota: Quota | None = None) -> Pa
         backend: Its name.
         quota: Its configured limits, for a backend that no worker has served yet.
     """
-    runs = connection.execute(_recent(backend)).all()
+    newest = connection.execute(_NEWEST, {"p_backend": backend}).scalars().all()
+    runs = connection.execute(_RUNS_OF, {"p_jobs": newest, "p_backend": backend}).all()
     if not runs:
         return None
     spans = sorted((row.accepted_at or row.claimed_at, row.finished_at) for row in runs)
@@ -71,16 +72,18 @@ def ahead(connection: Connection, backend: str) -> int:
     return int(connection.execute(select(func.count()).where(batches.c.backend == backend, *waiting)).scalar_one())
 
 
-def _recent(backend: str) -> Any:
-    newest = select(jobs.c.id).where(jobs.c.backend == backend).order_by(desc(jobs.c.created_at)).limit(_JOBS)
-    return (
-        select(provider_jobs.c.claimed_at, provider_jobs.c.accepted_at, provider_jobs.c.finished_at)
-        .join(batches, batches.c.id == provider_jobs.c.batch_id)
-        .where(batches.c.job_id.in_(newest), batches.c.backend == backend)
-        .where(provider_jobs.c.state == RunState.DONE, provider_jobs.c.finished_at.is_not(None))
-        .order_by(desc(batches.c.job_id), desc(batches.c.position))
-        .limit(_RUNS)
-    )
+#: Two queries, since a database may join them in an order that reads all batches there are.
+_NEWEST = (
+    select(jobs.c.id).where(jobs.c.backend == bindparam("p_backend")).order_by(desc(jobs.c.created_at)).limit(_JOBS)
+)
+_RUNS_OF = (
+    select(provider_jobs.c.claimed_at, provider_jobs.c.accepted_at, provider_jobs.c.finished_at)
+    .join(batches, batches.c.id == provider_jobs.c.batch_id)
+    .where(batches.c.job_id.in_(bindparam("p_jobs", expanding=True)), batches.c.backend == bindparam("p_backend"))
+    .where(provider_jobs.c.state == RunState.DONE, provider_jobs.c.finished_at.is_not(None))
+    .order_by(desc(batches.c.job_id), desc(batches.c.position))
+    .limit(_RUNS)
+)
 
 
 def _caps(row: Row[Any] | None, quota: Quota) -> list[float]:

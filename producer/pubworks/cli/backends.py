@@ -84,6 +84,7 @@ def _fields(view: BackendView) -> list[tuple[str, Any]]:
         *((name.replace("_", " "), known[name]) for name in ("max_circuits", "max_shots", "max_payload_bytes")),
         ("learned", ", ".join(f"{name} {value}" for name, value in more["learned"].items())),
         ("policy", ", ".join(f"{name} {value}" for name, value in policy.items())),
+        ("price", ", ".join(f"{name} {value}" for name, value in (more["price"] or {}).items())),
         ("workers", view.num_workers),
         ("waiting", view.waiting),
     ]

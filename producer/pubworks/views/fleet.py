@@ -84,6 +84,7 @@ def settings_of(view: BackendView) -> dict[str, Any]:
         "adapter": view.spec.adapter,
         "learned": (view.facts and view.facts.learned) or {},
         "policy": view.spec.policy.model_dump(mode="json"),
+        "price": view.spec.price and view.spec.price.model_dump(exclude_unset=True),
     }
 
 

@@ -52,7 +52,7 @@ class BatchState(StrEnum):
     FAILED = "FAILED"
     #: The provider refused it as a whole; its halves are batches of their own. Final.
     SPLIT = "SPLIT"
-    #: Its job was cancelled before it was run. Final, unless its job is retried: as FAILED.
+    #: Its job was cancelled before it was run, or its run with the job. Final, unless its job is retried: as FAILED.
     CANCELLED = "CANCELLED"
 
     @property
@@ -79,12 +79,16 @@ class RunState(StrEnum):
     UNCERTAIN = "UNCERTAIN"
     #: The provider took it.
     ACCEPTED = "ACCEPTED"
+    #: The provider took it, and was asked to cancel it, which it may do, refuse, or do too late.
+    CANCELLING = "CANCELLING"
     #: Its result is stored. Final.
     DONE = "DONE"
     #: It failed, with its error kept. Final.
     FAILED = "FAILED"
     #: It never reached the provider, or was given up with its worker. Final.
     LOST = "LOST"
+    #: It was cancelled before it was over. Final.
+    CANCELLED = "CANCELLED"
 
 
 class Mode(StrEnum):

@@ -23,7 +23,7 @@ from pubworks.backends.causes import MAX_MESSAGE, Cause, Phase, Verdict, judge
 from pubworks.backends.evidence.links import MAX_LINKS
 from pubworks.errors import ConfigError, ProviderError, RateLimited, Rejected, Transient, Uncertain
 
-SUBMIT, STATUS, RESULT, LOOKUP, BUILD = Phase
+SUBMIT, STATUS, RESULT, LOOKUP, BUILD, CANCEL = Phase
 NOW = 1_800_000_000.0
 
 
@@ -200,6 +200,16 @@ TABLE: list[tuple[BaseException, Phase, bool, Cause]] = [
     (http(403), LOOKUP, False, Cause.DENIED),
     (ConnectionRefusedError(), LOOKUP, False, Cause.BACKEND_DOWN),
     (NotImplementedError(), LOOKUP, False, Cause.TRANSIENT),
+    # Asking to cancel a job: REJECTED says that the provider does not.
+    (NotImplementedError("cancel"), CANCEL, False, Cause.REJECTED),
+    (AttributeError("no cancel"), CANCEL, False, Cause.REJECTED),
+    (http(404), CANCEL, False, Cause.REJECTED),
+    (http(409, "it is over"), CANCEL, False, Cause.REJECTED),
+    (http(429), CANCEL, False, Cause.RATE_LIMITED),
+    (http(500), CANCEL, False, Cause.TRANSIENT),
+    (http(503), CANCEL, False, Cause.BACKEND_DOWN),
+    (TimeoutError("read"), CANCEL, False, Cause.TRANSIENT),
+    (ConnectionRefusedError(111, "refused"), CANCEL, False, Cause.BACKEND_DOWN),
     # Fetching: the call failed.
     (http(404), RESULT, False, Cause.LOST_RESULT),
     (http(410), RESULT, False, Cause.LOST_RESULT),

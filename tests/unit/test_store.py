@@ -482,8 +482,9 @@ def test_the_other_half_of_what_a_cancelled_job_runs_is_cancelled(fleet_of: Call
     fleet_of.submit(draft("j1", [Slice(0, 0, 4, 0)]))
     fleet_of.split(fleet_of.take(), one_is_bad=True)
     claim = fleet_of.take()
+    fleet_of.begin_call(claim)
     fleet_of.cancel()
-    fleet_of.fly(claim)
+    fleet_of.accept(claim)
     assert fleet_of.claim() is None
     assert sorted(fleet_of.states()) == ["CANCELLED", "IN_FLIGHT", "SPLIT"]
     check(fleet_of.store)

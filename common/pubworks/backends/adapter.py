@@ -218,10 +218,9 @@ class Adapter:
             self._remember(provider_job_id, self._retrieve(provider_job_id))
         return self._jobs[provider_job_id]
 
-    def cancel(self, provider_job_id: str) -> None:
-        """Ask the provider to cancel a job; raises where it cannot."""
-        self.more_requests += 1
-        self.retrieve(provider_job_id).cancel()
+    def cancel(self, provider_job_id: str) -> bool:
+        """Ask the provider to cancel a job; raises where it cannot. Returns False where it says that it does not."""
+        return bool(self.retrieve(provider_job_id).cancel() is not False)  # many return nothing
 
     def forget(self, provider_job_ids: Iterable[str]) -> None:
         """Drop jobs that are not needed any more."""
@@ -247,6 +246,17 @@ class Adapter:
         from qiskit.providers.jobstatus import JOB_FINAL_STATES
 
         return _as_status(job.status()) in JOB_FINAL_STATES
+
+    @staticmethod
+    def cancel_here(job: Any) -> bool:
+        """Cancel a job that lives in this process, where that is possible. Returns whether it is over by that."""
+        from qiskit.providers.jobstatus import JobStatus
+
+        try:
+            job.cancel()
+        except Exception:  # most cannot, and each says it in its own way
+            return False
+        return bool(_as_status(job.status()) == JobStatus.CANCELLED)
 
     @staticmethod
     def call_when_over(job: Any, callback: Callable[[Any], None]) -> bool:

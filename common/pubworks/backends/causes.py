@@ -73,6 +73,8 @@ class Phase(StrEnum):
     LOOKUP = "LOOKUP"
     #: The making of the backend, for which some providers are asked; REJECTED: the configuration is wrong.
     BUILD = "BUILD"
+    #: ``job.cancel()``; REJECTED means that the provider cannot, or not this job.
+    CANCEL = "CANCEL"
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,13 @@ def _at_status(case: Case) -> Cause:
     return Cause.LOST_RESULT if _own(case) is None and case.status in {404, 410} else _when_asking(case)
 
 
+def _at_cancel(case: Case) -> Cause:
+    if case.status is None:
+        no_answer = case.not_sent or case.kind in {Kind.NO_ANSWER, Kind.NETWORK}
+        return _when_asking(case) if no_answer else Cause.REJECTED
+    return _WHEN_ASKING.get(case.status, Cause.TRANSIENT if case.status >= 500 else Cause.REJECTED)
+
+
 def _at_result(case: Case) -> Cause:
     if (own := _own(case)) is not None:
         return own
@@ -275,4 +284,5 @@ _JUDGES: dict[Phase, Callable[[Case], Cause]] = {
     Phase.RESULT: _at_result,
     Phase.LOOKUP: _when_asking,
     Phase.BUILD: _at_build,
+    Phase.CANCEL: _at_cancel,
 }

@@ -128,7 +128,11 @@ _START_JOB = (
 
 
 def begin_call(connection: Connection, held: Claim) -> bool:
-    """CLAIMED -> SUBMITTING, just before a call that may cost. Returns whether the lease still holds."""
+    """CLAIMED -> SUBMITTING, just before a call that may cost.
+
+    Returns:
+        Whether the lease still holds and the job was not cancelled.
+    """
     return _move(connection, _BEGIN_CALL, held)
 
 
@@ -379,7 +383,8 @@ _FREE: dict[str, Any] = {"lease_owner": None, "lease_until": None}
 _OVER: dict[str, Any] = {**_FREE, "due_at": None, "finished_at": now()}
 _SINCE = func.coalesce(batches.c.failing_since, now())
 
-_BEGIN_CALL = _if(BatchState.CLAIMED).where(batches.c.lease_until > now()).values(state=BatchState.SUBMITTING)
+_WANTED = ~select(jobs.c.id).where(jobs.c.id == batches.c.job_id, jobs.c.state == JobState.CANCELLED).exists()
+_BEGIN_CALL = _if(BatchState.CLAIMED).where(batches.c.lease_until > now(), _WANTED).values(state=BatchState.SUBMITTING)
 _ACCEPT = _if(BatchState.SUBMITTING).values(
     state=BatchState.IN_FLIGHT, accepted_at=now(), due_at=now() + bindparam("p_look"),
     provider_job_id=bindparam("p_provider_job_id"), failing_since=None, **_FREE,

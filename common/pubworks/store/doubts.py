@@ -131,7 +131,7 @@ _RUN_ACCEPTED = (
 
 _IS_ADOPTED = select(provider_jobs.c.attempt).where(
     provider_jobs.c.batch_id == bindparam("p_batch"), provider_jobs.c.provider_job_id == bindparam("p_provider_job_id"),
-    provider_jobs.c.state.in_((RunState.ACCEPTED, RunState.DONE)),
+    provider_jobs.c.state.in_((RunState.ACCEPTED, RunState.CANCELLING, RunState.DONE)),
 )  # fmt: skip
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, func, null, select, tuple_, update
 
 from pubworks.policy import Policy
-from pubworks.states import BatchState, RunState
+from pubworks.states import BatchState, JobState, RunState
 from pubworks.store import limits
 from pubworks.store.batches import CLAIMED, FAILING, to_claim
 from pubworks.store.engine import now
 from pubworks.store.records import Claim, Look
 from pubworks.store.statements import in_order, record
-from pubworks.store.tables import batches, provider_jobs
+from pubworks.store.tables import batches, jobs, provider_jobs
 
 #: A look comes after this part of the time waited, where one question tells of one run and of many; and after these
 #: seconds at least.
@@ -28,7 +29,7 @@ _TOGETHER_S = 0.02
 def due(
     connection: Connection, backend: str, *, calls: int, per_call: int, policy: Policy
 ) -> tuple[list[Look], float | None]:
-    """Return runs in flight that the provider is to be asked about now; each becomes due again by itself.
+    """Return runs in flight that the provider is to be asked about now, or to cancel; each becomes due again by itself.
 
     Args:
         connection: An open transaction.
@@ -48,10 +49,56 @@ def due(
         "p_backend": backend, "p_most": grant.count * per_call, "p_longest": policy.poll_longest_s,
         "p_lag": _LAG if per_call == 1 else _LAG_OF_MANY,
     }).all()  # fmt: skip
+    cancels, others = _share(connection, [Look(*row) for row in rows], grant.count, per_call)
     if limited is not None:
-        limits.spend(connection, limited, policy, requests=-(-len(rows) // per_call))
+        limits.spend(connection, limited, policy, requests=len(cancels) - (-len(others) // per_call))
     held_up = len(rows) == grant.count * per_call and grant.count < calls
-    return [Look(*row) for row in rows], grant.wait_s if held_up else None
+    return cancels + others, grant.wait_s if held_up else None
+
+
+#: Runs that the provider is to be asked to cancel. While it does not answer, it is asked how they go.
+_TO_CANCEL = (
+    select(batches.c.id)
+    .join(jobs, jobs.c.id == batches.c.job_id)
+    .join(provider_jobs, provider_jobs.c.batch_id == batches.c.id)
+    .where(
+        batches.c.id.in_(bindparam("p_batches", expanding=True)), batches.c.failing_since.is_(None),
+        jobs.c.state == JobState.CANCELLED, provider_jobs.c.state == RunState.ACCEPTED,
+    )
+)  # fmt: skip
+
+
+def _share(connection: Connection, looks: list[Look], calls: int, per_call: int) -> tuple[list[Look], list[Look]]:
+    """Return the runs to cancel, each for one request, and those to ask about with the others; the rest stays due."""
+    found = connection.execute(_TO_CANCEL, {"p_batches": [look.batch_id for look in looks]}).scalars() if looks else ()
+    ending = set(found)
+    if not ending:
+        return [], looks
+    cancels = [replace(look, cancel=True) for look in looks if look.batch_id in ending]
+    others = [look for look in looks if look.batch_id not in ending]
+    first = max(1, calls // 2)
+    rest = (calls - len(cancels[:first])) * per_call
+    look_in(connection, cancels[first:] + others[rest:], 0.0)
+    return cancels[:first], others[:rest]
+
+
+def look_in(connection: Connection, looks: Sequence[Look], wait_s: float) -> None:
+    """Have runs in flight looked at again in so many seconds."""
+    if looks:
+        connection.execute(_LOOK_IN, [{**key_of(look), "p_wait": wait_s} for look in looks])
+
+
+def key_of(look: Look) -> dict[str, Any]:
+    """Return the parameters of ``OF_LOOK``."""
+    return {"p_batch": look.batch_id, "p_fence": look.fence}
+
+
+#: A run in flight as it was when it was looked at, and that nobody fetches.
+OF_LOOK = (
+    batches.c.id == bindparam("p_batch"), batches.c.fence == bindparam("p_fence"),
+    batches.c.state == BatchState.IN_FLIGHT, batches.c.lease_owner.is_(None),
+)  # fmt: skip
+_LOOK_IN = update(batches).where(*OF_LOOK).values(due_at=now() + bindparam("p_wait"))
 
 
 AGE = func.coalesce(now() - batches.c.accepted_at, 0.0)
@@ -151,7 +198,8 @@ _TAKE_UP = (
     .returning(*(batches.c[name] for name in CLAIMED), batches.c.provider_job_id, FAILING.label("failing_s"))
 )  # fmt: skip
 _RUNS = select(provider_jobs.c.batch_id, provider_jobs.c.attempt, provider_jobs.c.by_hand).where(
-    provider_jobs.c.batch_id.in_(bindparam("p_batches", expanding=True)), provider_jobs.c.state == RunState.ACCEPTED
+    provider_jobs.c.batch_id.in_(bindparam("p_batches", expanding=True)),
+    provider_jobs.c.state.in_((RunState.ACCEPTED, RunState.CANCELLING)),
 )
 
 

@@ -178,7 +178,12 @@ _SETTLE = (
 
 
 def cancel(connection: Connection, job_id: str) -> bool:
-    """Cancel a job: what waits is never run. Returns whether it was still open."""
+    """Cancel a job: what waits is never run, and who looks next at what is in flight has its provider cancel it.
+
+    Returns:
+        Whether the job was still open.
+    """
+    connection.execute(_LOOK_NOW, {"p_job": job_id})
     waiting = _end_waiting(connection, job_id)  # batches, then the job: the order in which a claim locks them
     cancelled = connection.execute(
         update(jobs).where(jobs.c.id == job_id, _OPEN).values(state=JobState.CANCELLED, finished_at=now())
@@ -188,6 +193,14 @@ def cancel(connection: Connection, job_id: str) -> bool:
         record(connection, job_id, "cancelled", batches=waiting)
         tell(connection, job_id, JobState.CANCELLED)
     return bool(cancelled)
+
+
+_FLYING = select(batches.c.id).where(
+    batches.c.job_id == bindparam("p_job"), batches.c.state == BatchState.IN_FLIGHT, batches.c.lease_owner.is_(None)
+)
+_LOOK_NOW = (
+    update(batches).where(batches.c.id.in_(_FLYING.with_for_update(skip_locked=True))).values(due_at=now())
+)  # who holds one of them looks at it now
 
 
 def cancel_given_back(connection: Connection, job_id: str) -> int:

@@ -181,6 +181,8 @@ class Look:
     attempts: int = 0
     #: Seconds since the provider gave no answer about it any more.
     failing_s: float = 0.0
+    #: Whether its job was cancelled, and the provider was not asked yet to cancel the run.
+    cancel: bool = False
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,10 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         return self._state().is_final
 
     def cancel(self) -> bool:
-        """Cancel the job: batches that wait are never run; what is in flight is stored when it comes.
+        """Cancel the job: what waits is never run, and the provider is asked to cancel what it runs.
+
+        What has a result keeps it, and what the provider completes all the same is stored when it comes:
+        ``result(partial=True)`` and ``usage()`` tell what was paid for, and :meth:`retry` runs the rest.
 
         Returns:
             Whether the job was still open.
@@ -237,7 +240,9 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         from pubworks.store import jobs
 
         with self._store.write() as connection:
-            return jobs.cancel(connection, self._job_id)
+            cancelled = jobs.cancel(connection, self._job_id)
+        self._tell_workers(int(cancelled))
+        return cancelled
 
     def retry(self) -> int:
         """Run what is missing of the job again: what failed, and of a cancelled job what was never run.

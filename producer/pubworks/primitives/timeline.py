@@ -26,6 +26,9 @@ _TEXTS = {
     "rest": "what its run left to do: {reason}",
     "failed": "failed: {error}",
     "cancelled": "cancelled, {batches} batches were never run",
+    "asked to cancel": "the provider was asked to cancel {provider_job_id}",
+    "cancel refused": "the provider does not cancel {provider_job_id}: {reason}",
+    "run cancelled": "{provider_job_id} was cancelled at the provider",
     "finished": "ended as {state}",
     "retried": "retried: {batches} batches are run again, {held} wait for a decision",
 }

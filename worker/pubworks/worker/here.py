@@ -12,7 +12,8 @@ from typing import Any
 
 from pubworks.backends.adapter import Adapter
 from pubworks.errors import StoreUnreachable
-from pubworks.store import batches
+from pubworks.states import RunState
+from pubworks.store import batches, cancelling
 from pubworks.store.records import Claim, Run
 from pubworks.telemetry import log
 from pubworks.worker import landing, launch, trouble
@@ -32,6 +33,9 @@ _BITE_S = 0.2
 _BITE_MOST = 64
 
 
+#: Seconds after which, again and again, it is looked whether the jobs of the runs were cancelled.
+_CANCEL_LOOK_S = 1.0
+
 #: Seconds of a run from which on its result is worth waiting for the disk: a power failure must not cost it.
 _WORTH_S = 1.0
 
@@ -46,6 +50,7 @@ class _Flight:
     started: float
     wait_s: float = _LOOK_FIRST_S
     next_look: float = 0.0
+    asked_to_cancel: bool = False
 
 
 class RunsHere:
@@ -67,6 +72,7 @@ class RunsHere:
         self._over: list[Run] = []
         self._longest = 0.0
         self._store_at = math.inf
+        self._cancel_at = 0.0
         self._seconds = math.inf
 
     def has_room(self) -> bool:
@@ -108,6 +114,8 @@ class RunsHere:
     def turn(self) -> None:
         """Start, fetch and store what can be."""
         self._look()
+        if self._flights and self._cancel_at <= time.monotonic():
+            self._cancel()
         while self._claims and len(self._flights) < self._room and not self._is_slow():
             self._starting = [self._claims[0]]  # held all the time: a run may last as long as its call
             self._start(self._claims.popleft())
@@ -137,6 +145,8 @@ class RunsHere:
             self._wait_for(_Flight(*running, started))
 
     def _wait_for(self, flight: _Flight) -> None:
+        if not self._flights:
+            self._cancel_at = time.monotonic() + _CANCEL_LOOK_S
         self._flights.append(flight)
 
         def look_now(_: Any) -> None:
@@ -161,6 +171,21 @@ class RunsHere:
             except Exception as error:
                 trouble.after_result(self._desk, flight.work.claim, error)
             self._flights.remove(flight)
+
+    def _cancel(self) -> None:
+        """Cancel runs of jobs that were cancelled, where they can be; the others go on to their end, and are kept."""
+        self._cancel_at = time.monotonic() + _CANCEL_LOOK_S
+        flights = [flight for flight in self._flights if not flight.asked_to_cancel]
+        with self._desk.store.read() as connection:
+            cancelled = cancelling.cancelled_jobs(connection, {flight.work.claim.job_id for flight in flights})
+        for flight in [flight for flight in flights if flight.work.claim.job_id in cancelled]:
+            flight.asked_to_cancel = True
+            if not Adapter.cancel_here(flight.job):
+                continue
+            self._flights.remove(flight)
+            with self._desk.store.write() as connection:
+                held, why = flight.work.claim, "its job was cancelled"
+                batches.put_back(connection, held, why, 0.0, counts=False, state=RunState.CANCELLED)
 
     def _fetch(self, flight: _Flight) -> None:
         data = Adapter.fetch(flight.job, flight.work.claim.num_circuits)

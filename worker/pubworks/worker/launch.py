@@ -60,8 +60,10 @@ def submit(desk: Desk, spool: Spool, claim: Claim) -> bool:
         return False
     began = time.monotonic()
     with desk.store.write_one() as connection:
-        if not batches.begin_call(connection, claim):
-            return False
+        begun = batches.begin_call(connection, claim)
+    if not begun:
+        _give_back(desk, claim)
+        return False
     log("run.calling", logging.DEBUG, batch=claim.batch_id, backend=desk.backend)
     if time.monotonic() - began > desk.lease_s / 2:
         _do_not_call(desk, claim)
@@ -82,6 +84,12 @@ def submit(desk: Desk, spool: Spool, claim: Claim) -> bool:
         seconds=time.monotonic() - began,
     )  # fmt: skip
     return _accept(desk, spool, claim, provider_job_id)
+
+
+def _give_back(desk: Desk, claim: Claim) -> None:
+    """Let go of a batch whose lease ended, or whose job was cancelled before the call."""
+    with desk.store.write() as connection:
+        batches.give_back(connection, [claim])
 
 
 def _do_not_call(desk: Desk, claim: Claim) -> None:
@@ -138,6 +146,7 @@ def _accept(desk: Desk, spool: Spool, claim: Claim, provider_job_id: str) -> boo
 def _cancel(desk: Desk, claim: Claim, provider_job_id: str) -> None:
     """Cancel a run of a batch that another worker runs by now."""
     log("run.late", logging.ERROR, batch=claim.batch_id, backend=desk.backend, provider_job_id=provider_job_id)
+    desk.adapter.more_requests += 1
     try:
         desk.adapter.cancel(provider_job_id)
     except Exception as error:

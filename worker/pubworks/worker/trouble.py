@@ -12,8 +12,8 @@ from pubworks.codec.circuits import encode
 from pubworks.errors import ProviderError
 from pubworks.policy import Policy
 from pubworks.states import RunState
-from pubworks.store import batches, doubts, fleet, flights, limits
-from pubworks.store.records import Claim, Rest, Slice
+from pubworks.store import batches, cancelling, doubts, fleet, flights, limits
+from pubworks.store.records import Claim, Look, Rest, Slice
 from pubworks.telemetry import log
 from pubworks.worker.desk import Desk
 from pubworks.worker.submission import Work
@@ -96,6 +96,23 @@ def after_question(desk: Desk, error: Exception, phase: Phase) -> float:
     with desk.store.write() as connection:
         _note_request(connection, desk, verdict)
     return verdict.retry_after or desk.policy.backoff_s
+
+
+def after_cancel(desk: Desk, look: Look, error: Exception) -> tuple[str, float | None]:
+    """See to a request to cancel a run that raised.
+
+    Returns:
+        What was raised, and seconds until the provider is to be asked again; None: it does not cancel this run.
+    """
+    verdict = _judge(desk, error, Phase.CANCEL)
+    log("cancel.failed", logging.WARNING, batch=look.batch_id, cause=verdict.cause, error=verdict.message)
+    if verdict.cause == Cause.REJECTED:
+        return verdict.message, None
+    wait = verdict.retry_after or desk.policy.backoff_s
+    with desk.store.write() as connection:
+        _note_request(connection, desk, verdict)
+        cancelling.not_asked(connection, look, verdict.message, wait)
+    return verdict.message, wait
 
 
 def is_gone(desk: Desk, error: Exception) -> bool:

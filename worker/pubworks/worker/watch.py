@@ -11,12 +11,12 @@ import math
 import time
 from collections import deque
 
-from qiskit.providers.jobstatus import JOB_FINAL_STATES, JobStatus
+from qiskit.providers.jobstatus import JobStatus
 from sqlalchemy import Connection
 
 from pubworks.backends.causes import Phase
-from pubworks.errors import ProviderError, Rejected, StoreUnreachable
-from pubworks.store import doubts, flights
+from pubworks.errors import ProviderError, StoreUnreachable
+from pubworks.store import cancelling, doubts, flights
 from pubworks.store.records import Claim, Look, Run
 from pubworks.telemetry import log
 from pubworks.worker import landing, trouble
@@ -100,6 +100,9 @@ class Watch:
             self.expect(0.0)  # there is more
         for look in looks:
             self.expect(look.due_in_s)
+        if not self._cancel([look for look in looks if look.cancel]):
+            return
+        looks = [look for look in looks if not look.cancel]
         for first in range(0, len(looks), per_call):
             if not self._ask_about(looks[first : first + per_call]):
                 break  # the others are due again by themselves
@@ -118,11 +121,12 @@ class Watch:
                 return False
             found = {}
         self._heard_of([look for look in looks if look.failing_s])
+        self._end_cancelled([look for look in looks if found.get(look.provider_job_id or "") == JobStatus.CANCELLED])
         for look, one in zip(looks, ids, strict=True):
             status = found.get(one)
             if status is None and look.age_s < self._desk.policy.listing_delay_s:
                 continue  # it may not be visible yet
-            if status in (*JOB_FINAL_STATES, None):
+            if status in (JobStatus.DONE, JobStatus.ERROR, None):
                 self._see_end(look, status)
         return True
 
@@ -133,6 +137,32 @@ class Watch:
         )  # fmt: skip
         self._over.append(look)
         self._ends[look.batch_id] = (status, time.monotonic())
+
+    def _cancel(self, looks: list[Look]) -> bool:
+        """Ask the provider to cancel runs of jobs that were cancelled. Returns whether it answered."""
+        for look in looks:
+            desk, refusal = self._desk, None
+            try:
+                if not desk.adapter.cancel(look.provider_job_id or ""):
+                    refusal = "the provider says that it does not cancel it"
+            except Exception as error:
+                refusal, again_in_s = trouble.after_cancel(desk, look, error)
+                if again_in_s is not None:
+                    self.expect(again_in_s)
+                    return False
+            log("run.asked_to_cancel", batch=look.batch_id, provider_job_id=look.provider_job_id, refusal=refusal)
+            with desk.store.write() as connection:
+                cancelling.asked(connection, look, refusal)
+            self.expect(flights.FIRST_LOOK_S)
+            self.expect(0.0)  # there may be more
+        return True
+
+    def _end_cancelled(self, looks: list[Look]) -> None:
+        if looks:
+            with self._desk.store.write() as connection:
+                cancelling.carried_out(connection, looks)
+            self._desk.adapter.forget([look.provider_job_id or "" for look in looks])
+            self._desk.claim_in(0.0)  # there is room at the provider
 
     def _heard_of(self, looks: list[Look]) -> None:
         if looks:
@@ -243,7 +273,7 @@ class Watch:
             log("run.adopted", batch=look.batch_id, backend=desk.backend, provider_job_id=found[0])
             self.expect(flights.FIRST_LOOK_S)
             for surplus in found[1:]:
-                self._cancel(look, surplus)
+                self._cancel_surplus(look, surplus)
 
     def _without_a_job(self, connection: Connection, look: Look, *, may_be_listed: bool) -> None:
         """Decide on a batch in doubt of which the provider shows no job."""
@@ -258,10 +288,11 @@ class Watch:
             doubts.run_again(connection, *batch, "the provider does not know it", counts=True)
         self._desk.claim_in(0.0)
 
-    def _cancel(self, look: Look, provider_job_id: str) -> None:
+    def _cancel_surplus(self, look: Look, provider_job_id: str) -> None:
         log(
             "run.twice", logging.ERROR, batch=look.batch_id, backend=self._desk.backend, provider_job_id=provider_job_id
         )
+        self._desk.adapter.more_requests += 1
         try:
             self._desk.adapter.cancel(provider_job_id)
         except Exception as error:
@@ -276,8 +307,6 @@ class Watch:
 
 def _as_told(error: Exception, status: JobStatus | None) -> Exception:
     """Return an error as what it is: the provider said before that the run came to nothing."""
-    if status == JobStatus.CANCELLED:
-        return Rejected(f"The run was cancelled at the provider ({error}).")
     if status == JobStatus.ERROR and not isinstance(error, ProviderError):
         failed = ProviderError(str(error))
         failed.__cause__ = error

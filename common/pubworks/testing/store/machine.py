@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pubworks.errors import JobNotFound, NothingToRetry
 from pubworks.policy import Policy
 from pubworks.states import BatchState, JobState
-from pubworks.store import batches, doubts, flights, jobs, limits, results, splits
+from pubworks.store import batches, cancelling, doubts, flights, jobs, limits, results, splits
 from pubworks.store.records import BatchDraft, Claim, JobDraft, Look, PubDraft, Rest, Run, Slice
 from pubworks.store.store import Store
 from pubworks.store.tables import batches as batch_table
@@ -282,12 +282,16 @@ class StoreMachine(RuleBasedStateMachine):
         self.confirmable.discard((held.batch_id, held.attempt))
 
     @precondition(lambda self: self.has(BatchState.IN_FLIGHT))
-    @rule(owner=st.sampled_from(OWNERS), per_call=st.integers(1, 2), ends=_ENDS)
-    def fetch(self, owner: str, per_call: int, ends: list[str]) -> None:
+    @rule(owner=st.sampled_from(OWNERS), per_call=st.integers(1, 2), ends=_ENDS, cancels=st.integers(0, 2))
+    def fetch(self, owner: str, per_call: int, ends: list[str], cancels: int) -> None:
         """Ask about runs in flight, all of which are over, and fetch their results."""
         self.calls.wait(_POLICY.poll_longest_s + 1.0)
+        if cancels == 2:
+            self.calls.cancel(next(iter(self.called)).rpartition("-")[0])
+            self.every_promise_is_kept()
         looks = self.calls.looks(calls=2, per_call=per_call)
         assert all(look.due_in_s > 0 for look in looks)
+        looks = self._see_to_cancels(looks, cancels)
         claims = self.calls.take_up(looks, owner)
         assert {claim.batch_id for claim in claims} == {look.batch_id for look in looks}
         for claim in claims:
@@ -296,6 +300,17 @@ class StoreMachine(RuleBasedStateMachine):
             assert claim.provider_job_id == _provider_id(claim.batch_id, claim.attempt)
             getattr(self, end)(claim)
         self.hands = [*claims, *self.hands]
+
+    def _see_to_cancels(self, looks: list[Look], cancels: int) -> list[Look]:
+        """Ask to cancel the runs of cancelled jobs; some runs are found cancelled. Returns those that are not."""
+        for look in looks:
+            assert not look.cancel or self.final[look.job_id] == JobState.CANCELLED
+            if look.cancel:
+                self.calls.do(cancelling.asked, look, None)
+        self.calls.do(cancelling.carried_out, looks[:cancels])
+        for look in looks[:cancels]:
+            del self.called[look.batch_id]
+        return looks[cancels:]
 
     def lose(self, held: Claim) -> None:
         """Its lease ends."""
@@ -387,8 +402,11 @@ class StoreMachine(RuleBasedStateMachine):
         self.calls.cancel(f"j{pick // 2}")
 
     def retry(self, pick: int) -> None:
-        """Its owner wants what is missing of a job."""
+        """Its owner wants what is missing of a job, perhaps of one that was just cancelled."""
         job_id = f"j{pick // 2}"
+        if pick % 2:
+            self.calls.cancel(job_id)
+            self.every_promise_is_kept()
         missing = {key for key, state in self.final.items() if key.startswith(f"{job_id}-") and state in _MISSING}
         try:
             again = self.calls.retry(job_id)

@@ -49,7 +49,7 @@ class _Memory:
         self._name = name
         self._kept: sqlite3.Connection | None = None
         self._kept = self._open()
-        _empty().backup(self._kept)
+        self._kept.executescript(_tables())
 
     def connect(self) -> sqlite3.Connection:
         """Return a connection.
@@ -72,9 +72,11 @@ class _Memory:
 
 
 @cache
-def _empty() -> sqlite3.Connection:
-    """Return a database with this version's tables, to be copied: the migrations take longer than a small job."""
+def _tables() -> str:
+    """Return the statements that make this version's tables: the migrations take longer than a small job."""
     connection = sqlite3.connect(":memory:", check_same_thread=False)
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
     schema.upgrade(engine)
-    return connection
+    statements = "\n".join(connection.iterdump())
+    engine.dispose()
+    return statements

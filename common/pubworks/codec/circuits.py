@@ -13,7 +13,8 @@ import struct
 import warnings
 from dataclasses import dataclass
 
-from qiskit import QuantumCircuit, qpy
+from qiskit import QuantumCircuit, qasm3, qpy
+from qiskit.exceptions import MissingOptionalLibraryError
 from qiskit.qpy import QpyError
 from qiskit.qpy.exceptions import UnsupportedFeatureForVersion
 
@@ -92,6 +93,23 @@ def load_qpy(raw: bytes) -> list[QuantumCircuit]:
     if not circuits or not all(isinstance(circuit, QuantumCircuit) for circuit in circuits):
         raise SubmissionError("The QPY data holds no circuit, or something other than circuits. Write circuits only.")
     return list(circuits)
+
+
+def load_qasm3(text: str) -> QuantumCircuit:
+    """Return the circuit of an OpenQASM 3 program that may come from anyone.
+
+    Raises:
+        SubmissionError: It is no such program, or the package that reads it is not installed.
+    """
+    try:
+        return qasm3.loads(text)
+    except MissingOptionalLibraryError as error:
+        raise SubmissionError("Reading OpenQASM 3 needs one more package: pip install 'pubworks[qasm3]'.") from error
+    except Exception as error:  # its parsers raise anything from QASM3ImporterError to RecursionError
+        why = str(error) or type(error).__name__
+        raise SubmissionError(
+            f"This is not OpenQASM 3 that Qiskit can read: {why}. Mend it, or export as QPY."
+        ) from error
 
 
 def check_qpy(raw: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pubworks.codec.circuits import load_qpy
+from pubworks.codec.circuits import load_qasm3, load_qpy
 from pubworks.errors import SubmissionError
 
 if TYPE_CHECKING:
@@ -64,18 +64,7 @@ def _read_qpy(path: Path) -> list[QuantumCircuit]:
 
 
 def _read_qasm(path: Path) -> list[QuantumCircuit]:
-    from qiskit import qasm3
-    from qiskit.exceptions import MissingOptionalLibraryError
-
-    try:
-        circuit = qasm3.loads(path.read_text())
-    except MissingOptionalLibraryError as error:
-        raise SubmissionError("Reading OpenQASM 3 needs one more package: pip install 'pubworks[qasm3]'.") from error
-    except Exception as error:  # its parsers raise anything from QASM3ImporterError to RecursionError
-        why = str(error) or type(error).__name__
-        raise SubmissionError(
-            f"This is not OpenQASM 3 that Qiskit can read: {why}. Mend it, or export as QPY."
-        ) from error
+    circuit = load_qasm3(path.read_text())
     circuit.name = path.stem
     return [circuit]
 

@@ -18,7 +18,9 @@ from pubworks.web import models, problems
 from pubworks.web.buckets import Buckets
 from pubworks.web.desk import Desk
 from pubworks.web.gate import Gate
-from pubworks.web.routes import access, fleet, held, jobs
+from pubworks.web.reader import Reader
+from pubworks.web.requests import JobRequest
+from pubworks.web.routes import access, fleet, held, jobs, results, submission
 
 if TYPE_CHECKING:
     from pubworks.settings import Settings
@@ -48,7 +50,7 @@ def create_app(settings: Settings) -> Gate:
         SchemaOutOfDate: Its schema is another one.
     """
     client = Client(settings, works=False)  # opens the database, and has qiskit imported in the main thread
-    desk = Desk(client, Session(settings, client.store))
+    desk = Desk(client, Session(settings, client.store), Reader())
     app = FastAPI(
         title="pubworks", version=version("pubworks"), description="Durable jobs of Qiskit primitives on any backend.",
         openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None, lifespan=_lifespan,
@@ -56,7 +58,7 @@ def create_app(settings: Settings) -> Gate:
     )  # fmt: skip
     app.state.desk = desk
     problems.install(app)
-    for router in (jobs.router, fleet.router, held.router, access.router):
+    for router in (submission.router, jobs.router, results.router, fleet.router, held.router, access.router):
         app.include_router(router, responses=_PROBLEMS, dependencies=[Depends(_reason)])
     _describe(app)
     return Gate(
@@ -72,6 +74,7 @@ def _operation_id(route: APIRoute) -> str:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
+    app.state.desk.reader.close()
     app.state.desk.client.close()
 
 
@@ -81,7 +84,10 @@ def _describe(app: FastAPI) -> None:
 
     def with_problems() -> dict[str, Any]:
         document = describe()
-        document["components"]["schemas"]["Problem"] = models.Problem.model_json_schema()
+        schemas = document["components"]["schemas"]
+        schemas["Problem"] = models.Problem.model_json_schema()
+        described = JobRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= described.pop("$defs") | {"JobRequest": described}
         return document
 
     app.openapi = with_problems  # type: ignore[method-assign]

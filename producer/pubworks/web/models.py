@@ -76,6 +76,24 @@ class Submitted(JobStatus):
     warnings: list[str] = Field(examples=[[]])
 
 
+class Plan(_Model):
+    """What a submission would run; seconds and cost are estimates."""
+
+    backend: str = Field(examples=["aer"])
+    primitive: str = Field(examples=["sampler"])
+    num_pubs: int = Field(examples=[3])
+    num_batches: int = Field(examples=[12])
+    circuits: int = Field(examples=[300])
+    shots: int = Field(examples=[300000])
+    payload_bytes: int = Field(examples=[40960])
+    estimated_seconds: float | None = Field(examples=[12.5])
+    known_from_runs: int = Field(examples=[20])
+    runs_ahead: int = Field(examples=[0])
+    estimated_cost: dict[str, Any] | None = Field(examples=[None])
+    splits: list[dict[str, Any]]
+    batches: list[dict[str, Any]]
+
+
 class Event(_Model):
     """One thing that happened to a job, or to one of its batches."""
 

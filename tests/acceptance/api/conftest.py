@@ -43,9 +43,9 @@ class Served:
         with self.client.store.write() as connection:
             return tokens.create(connection, owner, scopes, lasts_s)[1]
 
-    def job(self, owner: str = "", **values: Any) -> str:
+    def job(self, owner: str = "", name: str | None = None, **values: Any) -> str:
         """Store a job without PUBs, which is done at once, and return its id."""
-        draft = JobDraft(self.client.new_id(), None, "sampler", "basic", {}, {}, (), (), owner=owner, **values)
+        draft = JobDraft(self.client.new_id(), name, "sampler", "basic", {}, {}, (), (), owner=owner, **values)
         with self.client.store.write() as connection:
             return jobs.submit(connection, draft)
 

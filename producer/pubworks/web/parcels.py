@@ -1,0 +1,80 @@
+"""What goes between the server and its confined processes: JSON and blobs, never pickle."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Slice
+
+#: How many parts follow, and how long each of them is.
+_COUNT, _SIZE = struct.Struct("!I"), struct.Struct("!Q")
+
+_BLOBS_OF_PUB = ("parameter_values", "measurement")
+
+
+def write(file: BinaryIO, head: Any, blobs: list[bytes]) -> None:
+    """Write one parcel."""
+    parts = [json.dumps(head).encode(), *blobs]
+    file.write(_COUNT.pack(len(parts)))
+    for part in parts:
+        file.write(_SIZE.pack(len(part)))
+        file.write(part)
+    file.flush()
+
+
+def read(file: BinaryIO, limit: int) -> tuple[Any, list[bytes]]:
+    """Return one parcel: its JSON and its blobs.
+
+    Raises:
+        EOFError: It ends too early, or holds more than ``limit`` bytes.
+    """
+    parts = []
+    for _ in range(*_COUNT.unpack(_exactly(file, _COUNT.size))):
+        (size,) = _SIZE.unpack(_exactly(file, _SIZE.size))
+        limit -= size
+        if limit < 0:
+            raise EOFError("it is too large")
+        parts.append(_exactly(file, size))
+    return json.loads(parts[0]), parts[1:]
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) < size:
+        raise EOFError("it ends too early")
+    return data
+
+
+def pack_draft(draft: JobDraft) -> tuple[dict[str, Any], list[bytes]]:
+    """Return a job as JSON values and blobs; the JSON has the places of the blobs."""
+    blobs: list[bytes] = []
+
+    def put(blob: bytes | None) -> int | None:
+        if blob is not None:
+            blobs.append(blob)
+        return None if blob is None else len(blobs) - 1
+
+    head = asdict(draft)
+    head["circuits"] = {key: put(blob) for key, blob in draft.circuits.items()}
+    for pub in head["pubs"]:
+        pub.update({name: put(pub[name]) for name in _BLOBS_OF_PUB})
+    return head, blobs
+
+
+def unpack_draft(head: dict[str, Any], blobs: list[bytes]) -> JobDraft:
+    """Return what was given to :func:`pack_draft`."""
+
+    def pub(values: dict[str, Any]) -> PubDraft:
+        found = {name: None if values[name] is None else blobs[values[name]] for name in _BLOBS_OF_PUB}
+        return PubDraft(**{**values, **found, "shape": tuple(values["shape"])})
+
+    circuits = {key: blobs[place] for key, place in head["circuits"].items()}
+    pubs, batches = tuple(map(pub, head["pubs"])), tuple(map(_batch, head["batches"]))
+    return JobDraft(**{**head, "circuits": circuits, "pubs": pubs, "batches": batches, "tags": tuple(head["tags"])})
+
+
+def _batch(values: dict[str, Any]) -> BatchDraft:
+    return BatchDraft(**{**values, "slices": tuple(Slice(*piece) for piece in values["slices"])})

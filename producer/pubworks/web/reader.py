@@ -1,0 +1,123 @@
+"""Reads uploads in confined processes, a few at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any, BinaryIO, cast
+
+from pubworks.errors import SubmissionError, TooManyRequests
+from pubworks.store.records import JobDraft
+from pubworks.telemetry import log
+from pubworks.web import parcels
+
+#: Processes; uploads beyond wait for one, so many seconds at most.
+_PROCESSES, _PATIENCE_S = 2, 60.0
+
+#: Seconds that one upload may take.
+READ_S = 60.0
+
+_MOST_BYTES = 1 << 30
+
+#: What the processes get of the environment; nothing secret, and one thread each.
+_KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV")
+_SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
+
+
+class Reader:
+    """A few confined processes; made anew when one dies or takes too long.
+
+    Args:
+        read_s: Seconds that one upload may take.
+    """
+
+    def __init__(self, read_s: float = READ_S) -> None:
+        self._read_s = read_s
+        self._slots: queue.LifoQueue[_Process | None] = queue.LifoQueue()
+        for _ in range(_PROCESSES - 1):
+            self._slots.put(None)
+        self._slots.put(_Process())  # the first upload does not wait for Qiskit's import
+
+    def draft(self, asked: dict[str, Any], parts: dict[str, bytes]) -> tuple[JobDraft, list[str]]:
+        """Return the job of a submission, planned, and what Qiskit warned of.
+
+        Args:
+            asked: As ``pubworks.web.drafting.draft`` takes it.
+            parts: The uploads by name.
+
+        Raises:
+            SubmissionError: It cannot be submitted, or reading it takes too much.
+            TooManyRequests: Others are being read for long.
+        """
+        try:
+            process = self._slots.get(timeout=_PATIENCE_S)
+        except queue.Empty:
+            raise TooManyRequests("Too many uploads are being read. Try again later.", _PATIENCE_S) from None
+        try:
+            process = process or _Process()
+            head, blobs = process.ask({"asked": asked, "parts": list(parts)}, list(parts.values()), self._read_s)
+        except (EOFError, OSError) as error:
+            log("api.failed", error=f"a confined process ended: {error}")
+            if process is not None:
+                process.kill()
+            process = None
+            raise SubmissionError(
+                f"Reading the upload takes more memory, or longer than {self._read_s:.0f} s, or ends the reader. "
+                "Send less in one job, and write the circuits again."
+            ) from None
+        finally:
+            self._slots.put(process)
+        if "broken" in head:
+            raise RuntimeError(f"A defect in reading an upload: {head['broken']}")
+        if "refused" in head:
+            raise SubmissionError(head["refused"])
+        return parcels.unpack_draft(head["draft"], blobs), head["warnings"]
+
+    def close(self) -> None:
+        """End the processes."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                process = self._slots.get_nowait()
+                if process is not None:
+                    process.kill()
+
+
+class _Process:
+    """One process, with pipes."""
+
+    def __init__(self) -> None:
+        env = {name: os.environ[name] for name in _KEPT if name in os.environ} | _SINGLE
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pubworks.web.confined"], env={**env, "QISKIT_PARALLEL": "FALSE"},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", start_new_session=True,
+        )  # fmt: skip
+
+    def ask(self, head: dict[str, Any], blobs: list[bytes], within_s: float) -> tuple[Any, list[bytes]]:
+        """Send a parcel and return the answer.
+
+        Raises:
+            EOFError: The process ended, or took too long and was killed.
+            OSError: It does not take the parcel.
+        """
+        watch = threading.Timer(within_s, self.kill)
+        watch.daemon = True
+        watch.start()
+        try:
+            parcels.write(cast("BinaryIO", self._process.stdin), head, blobs)
+            return parcels.read(cast("BinaryIO", self._process.stdout), _MOST_BYTES)
+        finally:
+            watch.cancel()
+
+    def kill(self) -> None:
+        """End it, and the child that reads."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError, ValueError):
+                cast("BinaryIO", pipe).close()

@@ -39,16 +39,20 @@ def claim(
         policy: The backend's, for its breaker.
     """
     key = {"p_backend": backend, "p_owner": owner, "p_lease": lease_s}
-    rows = connection.execute(_TAKE_UNLIMITED, {**key, "p_most": most}).all()
+    rows = connection.execute(_TAKE_AT_ONCE, {**key, "p_most": most}).all()
     if rows:
         return Taken(_open_runs(connection, rows, backend, owner))
-    limited = limits.lock(connection, backend)
-    if limited is None or not connection.execute(_ANY_DUE, key).first():
+    stands = connection.execute(_STANDS, key).one()
+    limited = limits.lock(connection, backend) if stands.limited else None
+    if not stands.due:
         return Taken([], troubled=limited is not None and limits.is_troubled(limited))
+    if limited is None:
+        rows = connection.execute(_TAKE_UNLIMITED, {**key, "p_most": most}).all()
+        return Taken(_open_runs(connection, rows, backend, owner))
     policy = policy or Policy()
     grant = limits.submissions(connection, limited, most, policy)
     if grant.count:
-        rows = connection.execute(_TAKE, {**key, "p_most": grant.count}).all()
+        rows = connection.execute(_TAKE[bool(stands.in_session)], {**key, "p_most": grant.count}).all()
         limits.spend(connection, limited, policy, submissions=len(rows))
     claims = _open_runs(connection, rows, backend, owner, probes=limits.is_open(limited, policy))
     wait_s, why = (grant.wait_s, grant.why) if len(rows) == grant.count < most else (None, None)
@@ -56,16 +60,10 @@ def claim(
 
 
 _IS_DUE = (batches.c.state == PENDING, batches.c.due_at <= now(), batches.c.finished_at.is_(None))
-_ANY_DUE = select(batches.c.id).where(batches.c.backend == bindparam("p_backend"), *_IS_DUE).limit(1)
+_ANY_DUE = select(batches.c.id).where(batches.c.backend == bindparam("p_backend"), *_IS_DUE).exists()
 
 
-def _take(*only_if: Any) -> Any:
-    """Return the claim: of the session in turn; else, or if others hold all of that, in the order of all."""
-    first = _next(batches.c.session == sessions.in_turn(*only_if)).cte("first")
-    none_first = ~select(first.c.id).exists()
-    rest = _next(batches.c.backend == bindparam("p_backend"), none_first, *only_if).cte("rest")
-    # CTEs, which are run once, whatever the planner thinks: a subquery might be run again, and lock more rows.
-    chosen = union_all(select(first.c.id), select(rest.c.id)).cte("chosen")
+def _take(chosen: Any) -> Any:
     return (
         update(batches)
         .where(batches.c.id.in_(select(chosen.c.id)), batches.c.state == BatchState.PENDING)
@@ -77,7 +75,21 @@ def _take(*only_if: Any) -> Any:
     )  # fmt: skip
 
 
+def _in_order(*only_if: Any) -> Any:
+    """Return the batches that are next in the order of all."""
+    return _next(batches.c.backend == bindparam("p_backend"), *only_if).cte("chosen")
+
+
+def _in_turn(*only_if: Any) -> Any:
+    """Return those of the session in turn; else, or if others hold all of them, those next in the order of all."""
+    first = _next(batches.c.session == sessions.in_turn(*only_if)).cte("first")
+    none_first = ~select(first.c.id).exists()
+    rest = _next(batches.c.backend == bindparam("p_backend"), none_first, *only_if).cte("rest")
+    return union_all(select(first.c.id), select(rest.c.id)).cte("chosen")
+
+
 def _next(*whose: Any) -> Any:
+    """Return due batches, to be a CTE: it is run once, but a subquery might be run again, and lock more rows."""
     return (
         select(batches.c.id)
         .where(*whose, *_IS_DUE)
@@ -93,8 +105,12 @@ _WAITED = case((batches.c.fence == 1, now() - select(jobs.c.created_at).where(
 CLAIMED = ("id", "job_id", "position", "shots", "seed", "slices", "run_options", "fence", "attempts", "session")
 FAILING = func.coalesce(now() - batches.c.failing_since, 0.0)
 _LIMITED = select(limit_table.c.backend).where(limit_table.c.backend == bindparam("p_backend")).exists()
-_TAKE = _take()
-_TAKE_UNLIMITED = _take(~_LIMITED)
+#: What nearly every claim comes to, kept short: PostgreSQL plans it anew each time.
+_TAKE_AT_ONCE = _take(_in_order(~_LIMITED, ~sessions.ANY_ACTIVE))
+_STANDS = select(_LIMITED.label("limited"), sessions.ANY_ACTIVE.label("in_session"), _ANY_DUE.label("due"))
+_TAKE_UNLIMITED = _take(_in_turn(~_LIMITED))
+#: Whether a session may be active -> the claim of what limits allow.
+_TAKE = {False: _take(_in_order()), True: _take(_in_turn())}
 
 
 def to_claim(row: Row[Any], backend: str, **values: Any) -> Claim:

@@ -76,6 +76,12 @@ def _why_closed(session: SessionRecord) -> str:
     return f"{name} {session.id} takes no more jobs: {why}. Open a new one for them: {name}({session.backend!r})."
 
 
+_ACTIVE = and_(sessions.c.backend == bindparam("p_backend"), sessions.c.active_since.is_not(None))
+
+#: Whether a session of the backend may be active; one that is over may still be there.
+ANY_ACTIVE = exists().where(_ACTIVE)
+
+
 def in_turn(*only_if: Any) -> Any:
     """Return, as SQL with ``p_backend``, the id of the session whose due batches go first now; NULL: none does."""
     waiting = batches.alias("waiting")
@@ -84,7 +90,7 @@ def in_turn(*only_if: Any) -> Any:
     )
     return (
         select(sessions.c.id)
-        .where(sessions.c.backend == bindparam("p_backend"), sessions.c.active_since.is_not(None), _IN_TIME)
+        .where(_ACTIVE, _IN_TIME)
         .where(first_due.scalar_subquery() <= now(), *only_if)  # EXISTS might read all that there is, to find none
         .order_by(sessions.c.active_since, sessions.c.id)
         .limit(literal_column("1"))

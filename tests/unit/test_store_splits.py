@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select, update
 
 from pubworks.policy import Policy
 from pubworks.states import BatchState, JobState
 from pubworks.store import batches, flights, jobs, splits
+from pubworks.store.engine import now
 from pubworks.store.records import Claim, JobDraft, Slice
 from pubworks.store.store import Store
 from pubworks.store.tables import batches as batch_table
@@ -37,6 +38,12 @@ slices = st.lists(
 @pytest.fixture
 def calls(store: Store) -> Calls:
     return Calls(store)
+
+
+@pytest.fixture(autouse=True)
+def _by_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nothing become due by the time that a test takes."""
+    monkeypatch.setattr(batches.random, "uniform", lambda *_: 1e6)
 
 
 def circuits_of(pieces: Iterable[Slice]) -> list[tuple[int, int, int]]:
@@ -150,14 +157,28 @@ class Refusing:
         #: Calls by job, and the circuits that were accepted.
         self.runs: Counter[str] = Counter()
         self.accepted: Counter[tuple[str, int]] = Counter()
+        #: Brings what runs at the same time into the order in which it ends.
+        self.order: Callable[[list[Claim]], object] = lambda _: None
 
     def work(self, at_once: int = 1000) -> None:
-        """Run everything, so many batches at once."""
-        while claims := batches.claim(self.connection, "aer", "w/1", LEASE_S, most=at_once).claims:
-            taken = [claim for claim in claims if not self._refuses(claim)]
-            batches.complete(self.connection, [result(claim) for claim in taken])
-            for claim in taken:
-                self.accepted.update((claim.job_id, circuit) for _, circuit, _ in circuits_of(claim.slices))
+        """Run everything, so many batches at once; what waits for a while is run when nothing else is due."""
+        while self._run_due(at_once) or self._wait():
+            pass
+
+    def _run_due(self, at_once: int) -> bool:
+        claims = batches.claim(self.connection, "aer", "w/1", LEASE_S, most=at_once).claims
+        self.order(claims)
+        taken = [claim for claim in claims if not self._refuses(claim)]
+        batches.complete(self.connection, [result(claim) for claim in taken])
+        for claim in taken:
+            self.accepted.update((claim.job_id, circuit) for _, circuit, _ in circuits_of(claim.slices))
+        return bool(claims)
+
+    def _wait(self) -> bool:
+        later = select(batch_table.c.id).where(batch_table.c.state == "PENDING", batch_table.c.due_at > now())
+        first = self.connection.execute(later.order_by(batch_table.c.due_at).limit(1)).scalar()
+        due = update(batch_table).where(batch_table.c.id == first).values(due_at=now())
+        return bool(self.connection.execute(due).rowcount)
 
     def _refuses(self, claim: Claim) -> bool:
         self.runs[claim.job_id] += 1
@@ -176,6 +197,7 @@ def refuse(
     reason: str = "bad circuit {}",
     at_once: int = 1000,
     kind: type[Refusing] = Refusing,
+    order: Callable[[list[Claim]], object] = lambda _: None,
 ) -> Refusing:
     """Return what happened to jobs of so many circuits of which some are bad."""
     bad = {f"j{number}": which for number, (_, which) in enumerate(cases)}
@@ -183,6 +205,7 @@ def refuse(
         for job_id, (count, _) in zip(bad, cases, strict=True):
             jobs.submit(connection, draft(job_id, [Slice(0, 0, count, 0)]))
         provider = kind(connection, bad, reason)
+        provider.order = order
         provider.work(at_once)
     check(store)
     return provider
@@ -213,18 +236,20 @@ def assert_found(store: Store, cases: list[tuple[int, set[int]]], kind: type[Ref
 class RefusingLate(Refusing):
     """A provider that takes every batch, and refuses bad ones when they are run."""
 
-    def work(self, at_once: int = 1000) -> None:
+    def _run_due(self, at_once: int) -> bool:
         policy = Policy()
-        while claims := batches.claim(self.connection, "aer", "w/1", LEASE_S, most=at_once).claims:
-            for claim in claims:
-                assert batches.begin_call(self.connection, claim)
-                assert batches.accept(self.connection, claim, "p", 0.0)
-            looks, _ = flights.due(self.connection, "aer", calls=at_once, per_call=1, policy=policy)
-            claims, _ = flights.take_up(self.connection, "aer", looks, owner="w/1", lease_s=LEASE_S, policy=policy)
-            for claim in claims:
-                if not self._refuses(claim):
-                    batches.complete(self.connection, [result(claim)])
-                    self.accepted.update((claim.job_id, circuit) for _, circuit, _ in circuits_of(claim.slices))
+        claims = batches.claim(self.connection, "aer", "w/1", LEASE_S, most=at_once).claims
+        for claim in claims:
+            assert batches.begin_call(self.connection, claim)
+            assert batches.accept(self.connection, claim, "p", 0.0)
+        looks, _ = flights.due(self.connection, "aer", calls=at_once, per_call=1, policy=policy)
+        ended, _ = flights.take_up(self.connection, "aer", looks, owner="w/1", lease_s=LEASE_S, policy=policy)
+        self.order(ended)
+        for claim in ended:
+            if not self._refuses(claim):
+                batches.complete(self.connection, [result(claim)])
+                self.accepted.update((claim.job_id, circuit) for _, circuit, _ in circuits_of(claim.slices))
+        return bool(claims)
 
 
 @pytest.mark.parametrize("count", [2, 3, 8, 17, 31, 40])
@@ -245,9 +270,40 @@ def test_several_bad_circuits_fail_alone(store: Store, count: int, data: st.Data
     assert (job.state, job.batches_left) == (JobState.FAILED, 0)  # its only PUB is not whole
 
 
-@pytest.mark.parametrize(("at_once", "most"), [(1, 25), (4, 60)])
-def test_what_is_refused_for_all_circuits_is_given_up_early(store: Store, at_once: int, most: int) -> None:
-    provider = refuse(store, [(256, {*range(256)})], reason="no such option", at_once=at_once)
+@FEW
+@given(count=st.integers(2, 120), at_once=st.sampled_from([1, 2, 4, 1000]), late=st.booleans(), data=st.data())
+def test_good_circuits_near_many_bad_ones_get_their_results(
+    store: Store, count: int, at_once: int, late: bool, data: st.DataObject
+) -> None:
+    """However many are bad for the same reason: only if none at all was accepted, good ones may be given up."""
+    start, size = data.draw(st.integers(0, count - 1)), data.draw(st.integers(1, 20))
+    others = data.draw(st.sets(st.integers(0, count - 1), max_size=5))
+    bad = {*range(start, min(count, start + size)), *others}
+    fresh(store, draft("other", pubs=0))
+    kind, chance = RefusingLate if late else Refusing, data.draw(st.randoms(use_true_random=False))
+    provider = refuse(store, [(count, bad)], "no such gate", at_once, kind, chance.shuffle)
+    good = {circuit for _, circuit in provider.accepted}
+    assert good == {*range(count)} - bad or not good
+    assert set(provider.accepted.values()) <= {1}
+    assert Calls(store).job("j0").batches_left == 0
+
+
+@pytest.mark.parametrize(("kind", "at_once"), [(Refusing, 1), (RefusingLate, 16)])
+@pytest.mark.parametrize("bad", [{*range(6)}, {0, 1, 2, 3, 4, 5, 8}, {*range(40)}], ids=len)
+def test_a_few_bad_neighbours_do_not_end_the_others(
+    store: Store, kind: type[Refusing], at_once: int, bad: set[int]
+) -> None:
+    provider = refuse(store, [(300, bad)], "no such gate", at_once, kind)
+    assert {circuit for _, circuit in provider.accepted} == {*range(300)} - bad
+
+
+@pytest.mark.parametrize(
+    ("kind", "at_once", "most"), [(Refusing, 1, 40), (Refusing, 4, 75), (RefusingLate, 4, 75), (Refusing, 16, 150)]
+)
+def test_what_is_refused_for_all_circuits_is_given_up_early(
+    store: Store, at_once: int, most: int, kind: type[Refusing]
+) -> None:
+    provider = refuse(store, [(256, {*range(256)})], reason="no such option", at_once=at_once, kind=kind)
     assert provider.runs["j0"] <= most
     calls = Calls(store)
     assert calls.job("j0").state == JobState.FAILED

@@ -5,6 +5,7 @@ Groups of batches share a transaction, since that costs little more than one of 
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -281,15 +282,42 @@ def fail(connection: Connection, held: Claim, error: str) -> bool:
 
 
 def split(connection: Connection, held: Claim, reason: str, *, one_is_bad: bool, by_shots: bool = False) -> bool:
-    """Replace a refused batch by its halves, or end it where that leads nowhere. Returns whether it was still held."""
-    if one_is_bad and splits.is_hopeless(connection, held.batch_id):
-        return fail(connection, held, f"{reason} (as circuits of this batch that were tried alone)")
+    """Replace a refused batch by its parts, or end it where that leads nowhere. Returns whether it was still held."""
+    prospects = splits.prospects(connection, held.batch_id, reason) if one_is_bad else splits.Prospects.GOOD
+    if prospects == splits.Prospects.NONE:
+        return _give_up(connection, held, reason)
+    if prospects == splits.Prospects.UNCLEAR:
+        return _ask_later(connection, held, reason)
     if not _move(connection, _SPLIT, held, p_reason=reason):
         return False
     note(connection, _RUN_OVER, held, p_error=reason, p_state=RunState.FAILED)
     splits.release_twin(connection, held.batch_id)
-    splits.halve(connection, held.batch_id, reason, one_is_bad=one_is_bad, by_shots=by_shots)
+    sample = prospects == splits.Prospects.POOR
+    splits.halve(connection, held.batch_id, reason, one_is_bad=one_is_bad, by_shots=by_shots, sample=sample)
     cancel_given_back(connection, held.job_id)
+    return True
+
+
+def _give_up(connection: Connection, held: Claim, reason: str) -> bool:
+    """End a refused batch of which nothing is hoped, and its kin. Returns whether it was still held."""
+    error = f"{reason} (as circuits of this batch that were tried alone)"
+    if not _move(connection, _FAIL, held, p_reason=error):
+        return False
+    ended = [held.batch_id, *splits.give_up_kin(connection, held, reason, error)]
+    note(connection, _RUN_OVER, held, p_error=reason, p_state=RunState.FAILED)
+    for batch_id in ended:
+        record(connection, held.job_id, "failed", batch_id, error=error)
+        splits.release_twin(connection, batch_id)
+    settle(connection, held.job_id, batches_ended=len(ended))
+    return True
+
+
+def _ask_later(connection: Connection, held: Claim, reason: str) -> bool:
+    """Keep a refused batch whole until its kin were judged. Returns whether it was still held."""
+    wait_s = random.uniform(0.5, 1.0) * 2.0 ** min(held.fence, 8)  # by chance: two must not wait for each other
+    if not put_back(connection, held, reason, wait_s, counts=False):
+        return False
+    splits.release_twin(connection, held.batch_id)
     return True
 
 

@@ -7,18 +7,23 @@ finding one bad circuit among ``n`` takes no more than ``2 log2(n) + 1`` extra r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, and_, func, or_, select, update
 
-from pubworks.states import BatchState
+from pubworks.states import LEASED, BatchState
 from pubworks.store.engine import now
-from pubworks.store.records import Slice
-from pubworks.store.statements import record
+from pubworks.store.records import Claim, Slice
+from pubworks.store.statements import in_order, record
 from pubworks.store.tables import batches, jobs, provider_jobs, pubs
 
-#: Circuits that are refused alone, for the same reason and none accepted, before the others are not tried any more.
+#: Circuits that are refused alone, for the same reason and none accepted, before all are suspected.
 _ENOUGH = 5
+
+#: Of each part that has at least one circuit in so many of the whole, one is tried alone.
+_SAMPLED = 16
 
 _WAITS = "waits until its first half was judged"
 
@@ -27,7 +32,9 @@ _SEED_STEP = 0x9E3779B1
 _SEEDS = 2**31
 
 
-def halve(connection: Connection, batch_id: str, reason: str, *, one_is_bad: bool, by_shots: bool) -> None:
+def halve(
+    connection: Connection, batch_id: str, reason: str, *, one_is_bad: bool, by_shots: bool, sample: bool = False
+) -> None:
     """Store the halves of a batch that is SPLIT in this transaction.
 
     Args:
@@ -36,10 +43,11 @@ def halve(connection: Connection, batch_id: str, reason: str, *, one_is_bad: boo
         reason: Why it was refused.
         one_is_bad: Whether one of its circuits is to blame, and not their number.
         by_shots: Halve the shots instead of the circuits.
+        sample: Cut the last circuit off, instead of half of them.
     """
     row = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
     place = _place(row.job_id)
-    halves = _halve_shots(row) if by_shots else _halve_circuits(row)
+    halves = _halve_shots(row) if by_shots else _sample(row) if sample else _halve_circuits(row)
     for number, half in enumerate(halves):
         waits = one_is_bad and number == 1
         connection.execute(batches.insert().values(
@@ -66,6 +74,14 @@ def _halve_circuits(row: Row[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return (
         {"slices": first, "num_circuits": middle, "shots": row.shots},
         {"slices": second, "num_circuits": row.num_circuits - middle, "shots": row.shots},
+    )
+
+
+def _sample(row: Row[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    rest, last = cut([Slice(*piece) for piece in row.slices], row.num_circuits - 1)
+    return (
+        {"slices": last, "num_circuits": 1, "shots": row.shots},
+        {"slices": rest, "num_circuits": row.num_circuits - 1, "shots": row.shots},
     )
 
 
@@ -106,22 +122,73 @@ def _expect_more(connection: Connection, row: Row[Any]) -> None:
         connection.execute(update(pubs).where(*same).values(missing=pubs.c.missing + end - first))
 
 
-def is_hopeless(connection: Connection, batch_id: str) -> bool:
-    """Return whether a refused batch had better not be halved any more: circuits alone are all refused for one reason.
+class Prospects(Enum):
+    """What is to be done with a refused batch of several circuits."""
 
-    Then it is not a circuit that is bad, but an option, or all of them.
+    #: Halve it: one of its circuits is bad, or nothing is known yet.
+    GOOD = auto()
+    #: Try one of its circuits alone: those that were tried alone are all bad.
+    POOR = auto()
+    #: Ask again later, and so what its kin are worth that were not judged yet.
+    UNCLEAR = auto()
+    #: Halve it no more: it is not a circuit that is bad but an option, or all of them.
+    NONE = auto()
+
+
+def prospects(connection: Connection, batch_id: str, reason: str) -> Prospects:
+    """Return what is to be done with a refused batch, by what became of the other parts of the whole.
+
+    One part that was accepted, or may have been, keeps up the hope for all. Without, a few circuits that are refused
+    alone, for one reason, are no proof yet: they are neighbours. Then one circuit of each large part is tried
+    alone, and no part is given up before all were judged.
     """
     root = batch_id.partition(".")[0]
-    family = batches.c.id.startswith(f"{root}.", autoescape=True)
-    taken = batches.c.state.in_((BatchState.DONE, BatchState.IN_FLIGHT))
+    family = _kin(batch_id)
     alone = family & (batches.c.state == BatchState.FAILED) & (batches.c.num_circuits == 1)
+    late = _was_taken(connection, root)  # then one in flight is not accepted yet
     query = select(
         func.count().filter(alone),
         func.count(batches.c.reason.distinct()).filter(alone),
-        func.count().filter(taken & family),
+        func.count().filter(family & batches.c.state.in_(_HOPE if late else (*_HOPE, BatchState.IN_FLIGHT))),
+        func.count().filter(family & or_(batches.c.state.in_(LEASED), _PENDING & ~_was_refused(reason))),
     ).where(batches.c.job_id == root.rpartition("-")[0])
-    refused, reasons, accepted = connection.execute(query).one()
-    return bool(refused >= _ENOUGH and reasons == 1 and not accepted)
+    refused, reasons, accepted, unjudged = connection.execute(query).one()
+    if refused < _ENOUGH or reasons != 1 or accepted:
+        return Prospects.GOOD
+    if _needs_sample(connection, batch_id, root):
+        return Prospects.POOR
+    return Prospects.UNCLEAR if unjudged else Prospects.NONE
+
+
+_HOPE = (BatchState.DONE, BatchState.UNCERTAIN, BatchState.HELD)
+_PENDING = batches.c.state == BatchState.PENDING
+
+
+def _kin(batch_id: str) -> Any:
+    """Return the condition for the other parts of a whole."""
+    root = batch_id.partition(".")[0]
+    return batches.c.id.startswith(f"{root}.", autoescape=True) & (batches.c.id != batch_id)
+
+
+def _was_refused(reason: str) -> Any:
+    """Return the condition for what is due again after it was refused for this reason."""
+    return and_(batches.c.fence > 0, batches.c.reason.is_not_distinct_from(reason))
+
+
+def give_up_kin(connection: Connection, held: Claim, reason: str, error: str) -> Sequence[str]:
+    """End what was refused for the same reason as a batch of which nothing is hoped. Returns their ids."""
+    mine = in_order(batches.c.job_id == held.job_id, _kin(held.batch_id), _PENDING, _was_refused(reason))
+    over = {"state": BatchState.FAILED, "reason": error, "due_at": None, "finished_at": now()}
+    return connection.execute(update(batches).where(*mine).values(**over).returning(batches.c.id)).scalars().all()
+
+
+def _needs_sample(connection: Connection, batch_id: str, root: str) -> bool:
+    """Whether a batch is a large part of the whole, and not what was left when a circuit was cut off to be tried."""
+    ids = {"mine": batch_id, "whole": root, "twin": f"{batch_id.removesuffix('.1')}.0"}
+    query = select(batches.c.id, batches.c.num_circuits).where(batches.c.id.in_(ids.values()))
+    counts = dict(connection.execute(query).all())
+    is_large = counts[ids["mine"]] * _SAMPLED >= counts[ids["whole"]]
+    return is_large and not (batch_id.endswith(".1") and counts[ids["twin"]] == 1)
 
 
 def judge_twin(connection: Connection, batch_id: str, *, is_over: bool) -> None:

@@ -41,7 +41,7 @@ class Refusing(AerSimulator):
     max_circuits = 1
 
     def run(self, circuits: Any, **options: Any) -> Any:
-        if circuits[0].num_qubits == 1:
+        if circuits.num_qubits == 1:  # alone, as it takes one only
             raise RuntimeError("one qubit is too few")
         return super().run(circuits, **options)
 

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, exists, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pubworks.errors import JobNotFound, SubmissionError
 from pubworks.states import BatchState, JobState
-from pubworks.store import sessions
+from pubworks.store import forecast, sessions
 from pubworks.store.engine import now
 from pubworks.store.records import JobDraft, JobRecord, Progress, StoredPub
 from pubworks.store.statements import in_order, insert_new, one_of, record, tell
@@ -290,15 +305,32 @@ def options(connection: Connection, job_id: str) -> dict[str, Any]:
 
 
 def progress(connection: Connection, job_id: str) -> Progress:
-    """Return how far a job is."""
+    """Return how far a job is, and when it may have ended."""
     of_job = batches.c.job_id == job_id
     of_job = and_(of_job, batches.c.state != BatchState.SPLIT)  # its halves stand for it
-    states = select(batches.c.state, func.count()).where(of_job).group_by(batches.c.state)
+    shots = cast(func.sum(batches.c.num_circuits * batches.c.shots), BigInteger)
+    by = (batches.c.backend, batches.c.state)
+    counts = connection.execute(select(*by, func.count(), shots).where(of_job).group_by(*by).order_by(*by)).all()
     reasons = select(batches.c.reason).where(of_job, batches.c.reason.is_not(None)).distinct().limit(5)
     merged = select(func.count(pubs.c.collected_at), func.count()).where(pubs.c.job_id == job_id)
-    by_state = {state: count for state, count in connection.execute(states)}
     pubs_done, num_pubs = connection.execute(merged).one()
-    return Progress(by_state, sum(by_state.values()), pubs_done, num_pubs, list(connection.execute(reasons).scalars()))
+    told = list(connection.execute(reasons).scalars())
+    left = {backend for backend, state, *_ in counts if not BatchState(state).is_final}
+    return Progress(
+        pubs_done=pubs_done, num_pubs=num_pubs, reasons=told, **_by_state([row[1:] for row in counts]),
+        num_batches=sum(row[2] for row in counts),
+        backends={name: _by_state([row[1:] for row in counts if row[0] == name]) for name, *_ in counts},
+        estimated_s_left=forecast.seconds_left(connection, job_id, sorted(left)) if left else None,
+    )  # fmt: skip
+
+
+def _by_state(counts: Sequence[Sequence[Any]]) -> dict[str, dict[str, int]]:
+    """Return the sums of (state, batches, shots)."""
+    found: dict[str, Counter[str]] = {"batches": Counter(), "shots": Counter()}
+    for state, number, shots in counts:
+        found["batches"][state] += number
+        found["shots"][state] += shots
+    return {what: dict(numbers) for what, numbers in found.items()}
 
 
 def failed_pubs(connection: Connection, job_id: str) -> dict[int, str]:

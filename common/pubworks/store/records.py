@@ -346,7 +346,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is: counts of its batches, circuit runs, shots and PUBs."""
+    """How far a job is: counts of its batches, shots and PUBs."""
 
     #: Batches by state, final ones too.
     batches: dict[str, int]
@@ -355,6 +355,13 @@ class Progress:
     num_pubs: int
     #: Distinct reasons of batches that wait, failed or are held.
     reasons: list[str] = field(default_factory=list)
+    #: Shots, over all circuits, by the state of their batch.
+    shots: dict[str, int] = field(default_factory=dict)
+    #: Backend -> ``batches`` and ``shots``, each by state.
+    backends: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    #: Estimate of the seconds until the last batch has ended, from the runs of late on its backends; None: there were
+    #: none, or nothing is left to run.
+    estimated_s_left: float | None = None
 
     @property
     def batches_done(self) -> int:

@@ -63,6 +63,7 @@ def _sheet(view: JobView) -> Table:
         ("backend", record.backend),
         ("PUBs", f"{progress.pubs_done} of {progress.num_pubs} have results"),
         ("batches", story.batches_in_words(view)),
+        ("left", story.time_left(view)),
         *((what, time and f"{render.ago(time)}  ({iso(time)})") for what, time in times),
         *(("why", reason) for reason in story.reasons(view)),
     ])  # fmt: skip

@@ -63,6 +63,14 @@ def _wait(wait: Wait, with_times: bool) -> str:
     return f"{wait.num_batches} {wait.state}: {wait.reason}{due}"
 
 
+def time_left(view: JobView) -> str:
+    """Return when a job may have ended, or nothing where that is not known."""
+    left = view.progress.estimated_s_left
+    if left is None or view.record.state.is_final:
+        return ""
+    return f"about {span(left)}, an estimate from the last runs on {view.record.backend}"
+
+
 def reasons(view: JobView) -> list[str]:
     """Return the other reasons of a job's batches: those of what failed or is being run again."""
     told = {wait.reason for wait in view.waits}

@@ -170,5 +170,6 @@ def _picture(view: JobView) -> RenderableType:
     counts = f"{progress.pubs_done}/{progress.num_pubs} PUBs"
     row.add_row(render.state_text(record.state), bar, story.batches_in_words(view), counts, running)
     title = f"{record.id}  {render.printable(record.name or '')}  on {record.backend}"
-    now = [render.printable(line) for line in (story.waits_for(view), *story.waits(view)) if line]
+    lines = (story.waits_for(view), *story.waits(view), story.time_left(view))
+    now = [render.printable(line) for line in lines if line]
     return Group(Text(title, style="bold"), row, *(Text(line, style="bright_black") for line in now))

@@ -202,7 +202,11 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         return explain(self._store, self._job_id)
 
     def progress(self) -> Progress:
-        """Return how many batches are in which state, and how many PUBs have results."""
+        """Return how many batches and shots are in which state, by backend too, and how many PUBs have results.
+
+        ``estimated_s_left`` is an estimate of the seconds until the last batch has ended, from the runs of late on the
+        backend; None where there were none.
+        """
         from pubworks.store import jobs
 
         with self._store.read() as connection:

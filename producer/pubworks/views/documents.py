@@ -41,6 +41,9 @@ def of_view(view: JobView) -> dict[str, Any]:
         **of_record(view.record, view.tags),
         "pubs_done": progress.pubs_done,
         "batches": dict(sorted(progress.batches.items())),
+        "shots": dict(sorted(progress.shots.items())),
+        "backends": progress.backends,
+        "estimated_s_left": progress.estimated_s_left and round(progress.estimated_s_left, 1),
         "reasons": progress.reasons,
         "workers": view.num_workers,
         "waits": [

@@ -42,7 +42,7 @@ class Picky(BasicSimulator):
     max_circuits = 1
 
     def run(self, circuits, **options):
-        if circuits[0].num_qubits == 1:
+        if circuits.num_qubits == 1:
             raise RuntimeError("one qubit is too few")
         return super().run(circuits, **options)
 
@@ -53,7 +53,7 @@ class Mendable(BasicSimulator):
     max_circuits = 1
 
     def run(self, circuits, **options):
-        if circuits[0].num_qubits == 1 and Path("broken").exists():
+        if circuits.num_qubits == 1 and Path("broken").exists():
             raise ValueError("one qubit is too few")
         return super().run(circuits, **options)
 '''

@@ -13,6 +13,7 @@ from qiskit.primitives import BitArray
 SHEET = {
     "id", "name", "tags", "primitive", "backend", "session", "status", "num_pubs", "num_batches",
     "batches_left", "created_at", "started_at", "finished_at", "pubs_done", "batches", "reasons", "workers", "waits",
+    "shots", "backends", "estimated_s_left", "owner", "shared",
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """A Gantt chart as SVG: bars over time, in light and dark, without scripts or libraries.
 
-A state is never told by color alone: what failed has a cross, what is in doubt a question mark, what was lost an
-outline, what goes on stripes.
+A state is never told by color alone: what failed has a cross, what was cancelled a dash, what is in doubt a question
+mark, what was lost an outline, what goes on stripes.
 """
 
 from __future__ import annotations
@@ -46,15 +46,12 @@ _LOOKS = {
     RunState.DONE: _Look("done", "#2e9e5b"),
     RunState.ACCEPTED: _Look("at the provider", "#1a8fc4"),
     RunState.INTENT: _Look("being submitted", "#5b9fd6"),
+    RunState.CANCELLING: _Look("being cancelled", "#8a6fb3", "\u2013"),
     RunState.UNCERTAIN: _Look("in doubt", "#c98500", "?"),
     RunState.FAILED: _Look("failed", "#d9473f", "\u2715"),
+    RunState.CANCELLED: _Look("cancelled", "#6b7684", "\u2013"),
     RunState.LOST: _Look("lost", "#808890"),
 }
-
-
-def _look(state: RunState) -> _Look:
-    """Return how a state is drawn; one that nobody drew yet is gray."""
-    return _LOOKS.get(state) or _Look(str(state).lower(), "#808890")
 
 
 @dataclass(frozen=True)
@@ -166,7 +163,7 @@ def _rows(bars: Sequence[Bar], until: float) -> list[tuple[str, list[Bar]]]:
 def _legend(states: set[RunState]) -> Iterator[str]:
     x = _LEFT
     for state in sorted(states, key=list(RunState).index):
-        word = _look(state).word
+        word = _LOOKS[state].word
         yield _box(x, 34, 12, 10, state)
         yield f'<text x="{x + 17}" y="43" opacity=".75">{word}</text>'
         x += 38 + 7 * len(word)
@@ -212,11 +209,11 @@ def _bar(bar: Bar, until: float, scale: _Scale, y: float, pitch: int) -> str:
     parts = [f"<g><title>{text(bar.told)}</title>", _box(scale.x(start), top, width, thick, bar.state)]
     if start > bar.start:
         path = f"M{scale.x(bar.start)} {y + pitch / 2}H{scale.x(start)}"
-        parts.append(f'<path d="{path}" stroke="{_look(bar.state).color}" stroke-width="2"/>')
+        parts.append(f'<path d="{path}" stroke="{_LOOKS[bar.state].color}" stroke-width="2"/>')
     if bar.end is None:
         parts.append(f'<rect x="{scale.x(start)}" y="{top}" width="{width}" height="{thick}" rx="3" '
                      'fill="url(#pubworks-stripes)"/>')  # fmt: skip
-    if mark := _look(bar.state).mark:
+    if mark := _LOOKS[bar.state].mark:
         inside = width >= 14
         place = scale.x(start) + width / 2 if inside else scale.x(end) + 7
         color = "#fff" if inside else "currentColor"
@@ -226,6 +223,6 @@ def _bar(bar: Bar, until: float, scale: _Scale, y: float, pitch: int) -> str:
 
 
 def _box(x: float, y: float, width: float, height: float, state: RunState) -> str:
-    color = _look(state).color
+    color = _LOOKS[state].color
     fill = f'fill="none" stroke="{color}" stroke-dasharray="3 2"' if state == RunState.LOST else f'fill="{color}"'
     return f'<rect x="{x}" y="{y}" width="{width:.1f}" height="{height}" rx="3" {fill}/>'

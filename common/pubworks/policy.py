@@ -117,7 +117,8 @@ class Policy(BaseModel):
     poll_longest_s: float = Field(default=30.0, gt=0)
     #: Seconds until a submitted job surely shows up in the provider's listings.
     listing_delay_s: float = Field(default=120.0, ge=0)
-    #: Whether a run costs nothing, so that one in doubt is simply run again.
+    #: Whether a run costs nothing, so that one in doubt is simply run again. One that ends with its worker's process is
+    #: never in doubt.
     free: bool = False
     #: Failures in a row that open the breaker.
     breaker_failures: int = Field(default=5, gt=0)

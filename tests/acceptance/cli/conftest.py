@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ class Place:
     """A folder with settings, circuits and a database, and the commands that run there."""
 
     folder: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def run(self, *arguments: object, **env: str) -> Ran:
         """Run a command in this process, with standard input that is no terminal."""
@@ -103,8 +105,10 @@ class Place:
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start the real command."""
-        command = [sys.executable, "-m", "pubworks.cli.main", *map(str, arguments)]
-        return subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command = [sys.executable, "-X", "faulthandler", "-m", "pubworks.cli.main", *map(str, arguments)]
+        process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.started.append(process)
+        return process
 
     def complete(self, line: str, **env: str) -> Ran:
         """Ask, as bash does, for the words that may stand at the end of a line."""
@@ -137,7 +141,7 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     for name in [name for name in os.environ if name.startswith("PUBWORKS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PUBWORKS_DATA_DIR", str(tmp_path))
@@ -150,7 +154,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     (tmp_path / "cli_backends.py").write_text(BACKENDS)
     monkeypatch.delitem(sys.modules, "cli_backends", raising=False)
     write_circuits(tmp_path)
-    return Place(tmp_path)
+    made = Place(tmp_path)
+    yield made
+    for process in made.started:  # one that hangs must not disturb the next test
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def write_circuits(folder: Path) -> None:
@@ -178,7 +187,11 @@ Finish = Callable[[subprocess.Popen[str]], Ran]
 @pytest.fixture
 def finish() -> Finish:
     def wait(process: subprocess.Popen[str]) -> Ran:
-        out, err = process.communicate(timeout=60)
+        try:
+            out, err = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # it writes where its threads are
+            raise AssertionError(f"it did not end within 60 s: {process.communicate()}") from None
         return Ran(process.returncode, out, err)
 
     return wait

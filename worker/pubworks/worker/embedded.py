@@ -6,6 +6,7 @@ import atexit
 import os
 import socket
 import threading
+import time
 from typing import Any
 
 from celery import Celery
@@ -27,7 +28,7 @@ _ROOM = 16
 #: Seconds that the worker may take to start.
 _START_S = 30.0
 
-#: Seconds that a runner gets to leave the provider's code when the process ends.
+#: Seconds that all threads get to end with the process, and so a runner to leave the provider's code.
 _LEAVE_S = 5.0
 
 
@@ -103,11 +104,12 @@ class EmbeddedWorker:
         if os.getpid() != self._pid:
             return  # a fork: what is held is its parent's
         atexit.unregister(self.stop)
-        self._keeper.stop()
-        self._station.stop(_LEAVE_S)
+        end = time.monotonic() + _LEAVE_S  # for all together: who presses Ctrl-C waits for it
+        self._keeper.stop(_LEAVE_S)
+        self._station.stop(end - time.monotonic())
         self._controller.stop()
         embedded_broker.wake()
-        self._thread.join(_LEAVE_S)
+        self._thread.join(max(0.0, end - time.monotonic()))
 
     def _consume(self) -> None:
         self._app.set_current()  # of this thread: Celery looks tasks up there, and another client has another app

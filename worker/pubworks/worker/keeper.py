@@ -78,10 +78,10 @@ class Keeper:
         """Begin; the first look is at once."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End, and sign the worker out."""
+    def stop(self, wait_s: float = 5.0) -> None:
+        """End, within some seconds, and sign the worker out."""
         self._stopped.set()
-        self._thread.join(5)
+        self._thread.join(wait_s)
         try:
             with self._store.write() as connection:
                 fleet.sign_out(connection, self._worker["id"])

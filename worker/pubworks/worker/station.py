@@ -68,11 +68,12 @@ class Station:
         return facts
 
     def stop(self, wait_s: float) -> None:
-        """Stop running, and hand back what is held so that others take it up at once."""
+        """Stop running, within some seconds, and hand back what is held so that others take it up at once."""
+        end = time.monotonic() + wait_s
         self._stopped.set()
         for runner in self._runners.values():
-            runner.stop(wait_s)
-        self._heart.join(wait_s)
+            runner.stop(max(0.0, end - time.monotonic()))
+        self._heart.join(max(0.0, end - time.monotonic()))
         hand_back(self.store, self.owner, "its worker stopped")
 
     def _runner(self, backend: str) -> Runner:

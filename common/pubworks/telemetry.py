@@ -60,6 +60,9 @@ ACTIONS = {
     "run.fetched": Action("a result came, and makes sense", ("batch", "backend")),
     "run.looked_up": Action("a run in doubt was looked up by its tag", ("batch", "backend", "found")),
     "run.adopted": Action("a run in doubt was found at the provider", ("batch", "backend", "provider_job_id")),
+    "run.asked_to_cancel": Action(
+        "the provider was asked to cancel a run; `refusal` says why it did not", ("batch", "provider_job_id", "refusal")
+    ),
     "run.late": Action(
         "the provider took a run of a batch that another worker runs by now; it is cancelled",
         ("batch", "backend", "provider_job_id"),
@@ -67,7 +70,7 @@ ACTIONS = {
     "run.twice": Action(
         "the provider has two runs of one batch; this one is cancelled", ("batch", "backend", "provider_job_id")
     ),
-    "cancel.failed": Action("a run could not be cancelled", ("backend", "provider_job_id", "error")),
+    "cancel.failed": Action("a run could not be cancelled", ("batch", "backend", "provider_job_id", "cause", "error")),
     "backend.learned": Action(
         "a refusal taught a limit", ("backend", "max_circuits", "max_shots", "max_payload_bytes")
     ),

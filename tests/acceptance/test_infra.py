@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,11 @@ ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
 
 #: What ``infra/.env`` holds in a test.
-SECRETS = {"PUBWORKS_DB_PASSWORD": "postgres0secret", "PUBWORKS_REDIS_PASSWORD": "redis0secret"}
+SECRETS = {
+    "PUBWORKS_DB_PASSWORD": "postgres0secret",
+    "PUBWORKS_REDIS_PASSWORD": "redis0secret",
+    "PUBWORKS_GRAFANA_PASSWORD": "grafana0secret",
+}
 
 #: ``${NAME:-default}``, ``${NAME:?message}``, ``${NAME}``; a ``$$`` before is a plain dollar sign.
 VARIABLE = re.compile(r"(?<!\$)\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<text>[^}]*))?\}")
@@ -75,6 +80,21 @@ def health_command() -> str:
     """Return the shell command of the image's health check."""
     _, _, command = final_stage()["HEALTHCHECK"].partition("CMD ")
     return command
+
+
+def manifests(file: str) -> list[dict[str, Any]]:
+    """Return the objects of a file for Kubernetes."""
+    return list(yaml.safe_load_all((INFRA / "kubernetes" / file).read_text()))
+
+
+def deployment(file: str) -> dict[str, Any]:
+    (found,) = [item for item in manifests(file) if item["kind"] == "Deployment"]
+    return found
+
+
+def scaler(file: str) -> dict[str, Any]:
+    (found,) = [item for item in manifests(file) if item["kind"] == "ScaledObject"]
+    return found
 
 
 def seconds(duration: str) -> int:
@@ -153,16 +173,20 @@ def test_workers_start_after_the_migrations_and_have_time_to_stop() -> None:
 def test_every_volume_is_declared_and_holds_what_must_last() -> None:
     volumes = [mount.split(":")[:2] for service in services().values() for mount in service["volumes"]]
     named = {tuple(volume) for volume in volumes if not volume[0].startswith(".")}
+    assert all((INFRA / source).exists() for source, _ in volumes if source.startswith("."))
     assert {name for name, _ in named} == set(compose()["volumes"])
     data_dir = image_environment()["PUBWORKS_DATA_DIR"]
-    assert named == {("postgres", "/var/lib/postgresql"), ("redis", "/data"), ("data", data_dir)}
+    assert named == {
+        ("postgres", "/var/lib/postgresql"), ("redis", "/data"), ("data", data_dir),
+        ("prometheus", "/prometheus"), ("grafana", "/var/lib/grafana"),
+    }  # fmt: skip
 
 
 def test_server_images_are_pinned_and_listen_for_this_machine_only() -> None:
     images = [service["image"] for name, service in services().items() if name not in ours()]
-    assert [image.split(":")[0] for image in images] == ["postgres", "redis"]
+    assert [image.split(":")[0] for image in images] == ["postgres", "redis", "prom/prometheus", "grafana/grafana"]
     assert images[0].startswith("postgres:18")
-    assert all(re.search(r":\d", image) for image in images)
+    assert all(re.search(r":v?\d", image) for image in images)
     assert all(port.startswith("127.0.0.1:") for service in services().values() for port in service.get("ports", ()))
 
 
@@ -210,11 +234,22 @@ def test_the_lock_has_what_the_image_installs() -> None:
     assert "--require-hashes" in installs
 
 
+def started_with(service: str) -> tuple[list[str], dict[str, str]]:
+    """Return the command line and the environment of a service or, by its file, of a pod's container."""
+    if not service.endswith(".yaml"):
+        return services()[service]["command"], services()[service]["environment"]
+    (container,) = deployment(service)["spec"]["template"]["spec"]["containers"]
+    database, broker = (services()["worker"]["environment"][name] for name in ("PUBWORKS_DATABASE", "PUBWORKS_BROKER"))
+    secret = {"PUBWORKS_DATABASE": database, "PUBWORKS_BROKER": broker}  # that README.md has people make
+    return container["args"], {**secret, **{entry["name"]: entry["value"] for entry in container["env"]}}
+
+
 class Stack:
     """The services of compose.yaml as processes of this machine, on ports of their own."""
 
     def __init__(self, tmp_path: Path, database: str, redis_port: int) -> None:
         self.tmp_path, self.redis_port = tmp_path, redis_port
+        self.metrics_ports: dict[str, int] = {}
         self._address = sqlalchemy.make_url(database)
         self._prepare_database()
 
@@ -223,8 +258,9 @@ class Stack:
         here = {
             "PUBWORKS_CONFIG": str(INFRA / "pubworks.toml"),
             "PUBWORKS_DATA_DIR": str(self.tmp_path / "data"),
+            "PUBWORKS_METRICS_PORT": str(self.metrics_ports.setdefault(service, free_port())),
         }
-        given = {**image_environment(), **services()[service]["environment"], **here}
+        given = {**image_environment(), **started_with(service)[1], **here}
         given.pop("PATH")
         given["PUBWORKS_DATABASE"] = given["PUBWORKS_DATABASE"].replace(
             "@postgres:5432", f"@127.0.0.1:{self._address.port}"
@@ -251,6 +287,23 @@ class Stack:
             command = ["sh", "-c", command[0].replace("redis-cli", f"redis-cli -p {self.redis_port}")]
         environment = {**services()[service]["environment"], "PGPORT": str(self._address.port)}
         return self.run(command, environment, path).returncode == 0
+
+    def metrics(self, service: str) -> str:
+        """Return what a worker shows to Prometheus; nothing before it does."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_ports[service]}/metrics", timeout=10) as page:
+                return page.read().decode()
+        except OSError:
+            return ""
+
+    def backlog(self) -> int:
+        """Ask the database what KEDA asks."""
+        (query,) = [trigger["metadata"]["query"] for trigger in scaler("worker-aer.yaml")["spec"]["triggers"]]
+        engine = sqlalchemy.create_engine(
+            self.environment("worker")["PUBWORKS_DATABASE"], poolclass=sqlalchemy.NullPool
+        )
+        with engine.connect() as connection:
+            return connection.execute(sqlalchemy.text(query)).scalar_one()
 
     def _prepare_database(self) -> None:
         """Do what the image of PostgreSQL does with POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB."""
@@ -303,19 +356,31 @@ def test_the_services_run_a_job_and_stop_in_time(stack: Stack, tmp_path: Path, m
     bell.h(0)
     bell.cx(0, 1)
     bell.measure_all()
-    log = tmp_path / "worker.log"
     for name, value in stack.environment("worker").items():
         monkeypatch.setenv(name, value)
-    with program(pubworks(*services()["worker"]["command"]), log=log) as worker, Client() as client:
-        try:
-            eventually(lambda: {facts.name for facts in client.backends()} >= {"aer"}, 60, "a described backend")
-            counts = Sampler("aer", client=client).run([bell], shots=200).result(timeout=60)[0].data.meas.get_counts()
-            assert stack.is_healthy("worker")
+    with ExitStack() as running, Client() as client:
+        kinds = ("worker", "worker-aer.yaml")
+        workers = [running.enter_context(running_worker(stack, kind, tmp_path / f"{kind}.log")) for kind in kinds]
+        eventually(lambda: {facts.name for facts in client.backends()} >= {"aer"}, 60, "a described backend")
+        counts = Sampler("aer", client=client).run([bell], shots=200).result(timeout=60)[0].data.meas.get_counts()
+        assert stack.is_healthy("worker")
+        for kind in kinds:
+            assert "pubworks_database_up 1.0" in eventually(lambda kind=kind: stack.metrics(kind), 30, "metrics")
+        assert stack.backlog() == 0
+        for worker in workers:
             worker.terminate()
-            assert worker.wait(seconds(services()["worker"]["stop_grace_period"])) == 0
-        except BaseException:
-            print(log.read_text())
-            raise
+        assert [worker.wait(seconds(services()["worker"]["stop_grace_period"])) for worker in workers] == [0, 0]
     assert not stack.is_healthy("worker"), "it is stopped, and signed out"
     assert set(counts) <= {"00", "11"}
     assert sum(counts.values()) == 200
+
+
+@contextmanager
+def running_worker(stack: Stack, kind: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker as its container does; shows its log when something goes wrong."""
+    with program(pubworks(*started_with(kind)[0]), stack.environment(kind), log=log) as worker:
+        try:
+            yield worker
+        except BaseException:
+            print(log.read_text())
+            raise

@@ -7,10 +7,12 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := $(VENV)/.ready
 # Test files that run at the same time: many of them wait for servers and workers.
 AT_ONCE ?= 2
+# Real packages cannot all live in one environment; tests/providers says which are in which.
+PROVIDER_SETS ?= one two oldest
 export QISKIT_PARALLEL ?= FALSE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports bench chaos chaos-ci worker lock clean
+.PHONY: help demo test lint types imports bench chaos chaos-ci test-providers worker lock clean
 
 help: ## Explain the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -47,6 +49,16 @@ chaos: $(READY) ## Run 5,000 batches under 1,000 faults, and count what the prov
 chaos-ci: $(READY) ## Strike at every step of a run, and at random; CHAOS_SEED=N chooses the faults
 	$(BIN)/python -m pytest -q -m "" tests/chaos $(ARGS)
 
+.venv-providers-%/.ready: tests/providers/%.lock pyproject.toml
+	$(PYTHON) -m venv .venv-providers-$*
+	.venv-providers-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	.venv-providers-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+test-providers: $(foreach set,$(PROVIDER_SETS),.venv-providers-$(set)/.ready) ## See that answers are right over real packages
+	$(foreach set,$(PROVIDER_SETS),.venv-providers-$(set)/bin/python -m tests.providers $(set) .venv-providers-$(set)/verdicts.json &&) \
+	  $(if $(VERDICTS),.venv-providers-one/bin/python -m tests.providers.table $(VERDICTS) $(PROVIDER_SETS:%=.venv-providers-%/verdicts.json),true)
+
 worker: $(READY) ## Start a worker with the settings of this folder
 	$(BIN)/pubworks worker
 
@@ -55,7 +67,9 @@ lock: ## Resolve the newest versions and write the lock files (needs uv)
 	  --upgrade --extra postgres --extra aer --extra qasm3 --extra web -o requirements.lock pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --constraint requirements.lock --all-extras --group dev -o requirements-dev.lock pyproject.toml
+	for set in $(PROVIDER_SETS); do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  -o tests/providers/$$set.lock tests/providers/$$set.in tests/providers/build.in pyproject.toml || exit 1; done
 
 clean: ## Remove the environment and everything that was built
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-providers-* dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,7 +23,7 @@ from pubworks.codec.outcomes import (
     read_outcomes,
     spread,
 )  # fmt: skip
-from pubworks.errors import ProviderError, StoreError
+from pubworks.errors import ProviderError, StoreError, Transient
 
 
 @st.composite
@@ -193,7 +193,7 @@ def test_level_one_of_another_form_is_refused(memories: list[Any], told: str) ->
         ([counts(_0x1="many")], "not numbers"),
         ([counts(_0xff=4)], "where 2 classical bits were measured"),
         ([SimpleNamespace()], "neither counts nor memory"),
-        ([SimpleNamespace(memory=[], counts={})], "neither counts nor memory"),
+        ([SimpleNamespace(memory=[], counts={})], "lost all of 4 shots"),
         ([memory(*["0x1"] * 4), SimpleNamespace()], "neither counts nor memory"),
     ],
 )
@@ -235,8 +235,11 @@ def test_shots_that_lost_a_qubit_are_dropped(shots: list[str], as_memory: bool) 
     kept = [shot for shot in shots if not set(shot) & set("-2")]
     item = SimpleNamespace(memory=shots) if as_memory else SimpleNamespace(counts=dict(Counter(shots)))
     if not kept:
-        with pytest.raises(ProviderError, match="lost a qubit in every shot"):
+        with pytest.raises(Transient, match="lost a qubit in every shot"):
             read_outcomes([item], num_clbits=2, shots=len(shots))
+        item = SimpleNamespace(memory=shots * 21)
+        with pytest.raises(ProviderError, match="lost a qubit in every shot"):
+            read_outcomes([item], num_clbits=2, shots=21 * len(shots))
         return
     read = read_outcomes([item], num_clbits=2, shots=len(shots))
     told = rows(read.bits[0] if isinstance(read, Memory) else read.expand(0))

@@ -10,6 +10,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ClassicalRegister, QuantumRegister
 from qiskit.primitives import BackendSamplerV2
 from qiskit.providers import JobStatus
+from qiskit.result.models import ExperimentResultData
 from qiskit_aer import AerSimulator
 
 from pubworks.client import Client, Job, Sampler
@@ -162,6 +163,23 @@ def test_lost_shots_are_topped_up_whatever_is_lost(client: Client, kept: list[fl
         assert sum(counts.values()) == 200
         assert set(counts) <= set(reference)
         assert pub.metadata["lost_shots"] > 0
+
+
+class LosesFewBackend(LossyBackend):
+    """Loses half of its shots, and all of the last few, once for each circuit."""
+
+    def change(self, result: Any, circuits: Any) -> Any:
+        result = super().change(result, circuits)
+        for experiment in result.results:
+            if experiment.shots < 5 and len(self.given) % 3:
+                experiment.data = ExperimentResultData(counts={})
+        return result
+
+
+@pytest.mark.parametrize("circuits", [1, 2])
+def test_the_last_few_shots_may_all_be_lost_and_are_asked_for_again(client: Client, circuits: int) -> None:
+    result = run(client, LosesFewBackend(AER, keep=[0.7]), [circuit()] * circuits).result()
+    assert [pub.data.a.num_shots for pub in result] == [200] * circuits
 
 
 def test_a_backend_that_gives_hardly_any_shots_is_not_asked_for_ever(client: Client) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pubworks.codec.arrays import pack, unpack
 from pubworks.codec.probabilities import are_probabilities, draw
-from pubworks.errors import ProviderError, StoreError
+from pubworks.errors import ProviderError, StoreError, Transient
 
 
 @dataclass(frozen=True)
@@ -190,9 +190,10 @@ def read_counts(data: Sequence[Any], *, widths: Sequence[int], shots: int, seed:
         seed: Draws samples, where the backend gives probabilities.
 
     Raises:
-        ProviderError: There are neither counts nor memory, they have another width, or there are too many or no shots.
+        ProviderError: There are neither counts nor memory, they have another width, or there are too many or no shots;
+            ``Transient``: all of a few shots were lost.
     """
-    tables = [_counts_or_memory(item) for item in data]
+    tables = [_counts_or_memory(item, shots) for item in data]
     drawn = [place for place, table in enumerate(tables) if are_probabilities(table, shots)]
     for place in drawn:
         tables[place] = draw(tables[place], shots, [seed, place])
@@ -229,9 +230,15 @@ def _place(
 _KEY_BYTES = 1 << 20
 
 
-def _counts_or_memory(item: Any) -> Mapping[Any, Any]:
+#: So few shots may all be lost where a device loses some.
+_FEW_SHOTS = 20
+
+
+def _counts_or_memory(item: Any, shots: int) -> Mapping[Any, Any]:
     """Return how often each outcome was seen, without shots of which a qubit was lost."""
     if not _has_some(item):
+        if shots <= _FEW_SHOTS and not (getattr(item, "counts", None) is getattr(item, "memory", None) is None):
+            raise Transient(f"The backend lost all of {shots} shots.")
         raise ProviderError(
             "The backend returned neither counts nor memory for a circuit that measures. "
             "Run the circuit on it by hand and look at result().data()."
@@ -239,7 +246,8 @@ def _counts_or_memory(item: Any) -> Mapping[Any, Any]:
     table = getattr(item, "counts", None) or Counter(item.memory)
     lost = [key for key in table if isinstance(key, str) and _is_lost(key)]
     if lost and len(lost) == len(table):
-        raise ProviderError(f"The backend lost a qubit in every shot: {lost[0]!r} is one of its outcomes.")
+        kind = Transient if shots <= _FEW_SHOTS else ProviderError
+        raise kind(f"The backend lost a qubit in every shot: {lost[0]!r} is one of its outcomes.")
     return {key: table[key] for key in table if key not in lost} if lost else table
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pubworks.collector.collect import collect, merge_alone
-from pubworks.errors import StoreUnreachable
+from pubworks.errors import ProviderError, StoreUnreachable, Transient
 from pubworks.store import batches, limits
 from pubworks.store.records import Run
 from pubworks.telemetry import log
@@ -33,6 +33,9 @@ def landed(desk: Desk, work: Work, data: list[Any], provider_job_id: str | None,
         chunks = [part.to_bytes() for part in came.outcomes]
     except StoreUnreachable:
         raise
+    except Transient as error:  # as one that the provider says failed: asking again would give the same
+        trouble.after_result(desk, work.claim, ProviderError(str(error)))
+        return None
     except Exception as error:
         trouble.unreadable(desk, work.claim, error)
         return None

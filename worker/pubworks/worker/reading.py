@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pubworks.codec.outcomes import Counts, Memory, Outcomes, read_counts, read_outcomes, spread
-from pubworks.errors import ProviderError
+from pubworks.errors import ProviderError, Transient
 from pubworks.store.records import Rest, Slice
 from pubworks.worker import trouble
 from pubworks.worker.desk import Desk
@@ -43,7 +43,7 @@ def read(desk: Desk, work: Work, data: Sequence[Any]) -> Reading:
         data: What the provider returned for each circuit; a ``ProviderError`` for one that failed.
 
     Raises:
-        ProviderError: Nothing of it can be understood.
+        ProviderError: Nothing of it can be understood; ``Transient``: all of a few shots were lost.
     """
     bad: dict[int, Rest] = {}
     cells = list(_one_by_one(work.claim.slices))
@@ -53,10 +53,13 @@ def read(desk: Desk, work: Work, data: Sequence[Any]) -> Reading:
     try:
         outcomes = _read_all(work, data, bad)
     except ProviderError as error:
-        for place, reason in _unreadable(work, data, bad, cells):
-            bad[place] = Rest((cells[place],), work.claim.shots, reason, given_up=True)
+        for place, problem in _unreadable(work, data, bad, cells):
+            if isinstance(problem, Transient):
+                bad[place] = trouble.failed_circuit(desk, work.claim, cells[place], problem)
+            else:
+                bad[place] = Rest((cells[place],), work.claim.shots, str(problem), given_up=True)
         if len(bad) == len(cells):
-            raise ProviderError(str(error)) from error
+            raise error
         outcomes = _read_all(work, data, bad)
     came = replace(work, claim=replace(work.claim, slices=_without(work.claim.slices, bad)))
     return _with_shots(came, outcomes, _join(bad.values()))
@@ -73,12 +76,12 @@ def _read_all(work: Work, data: Sequence[Any], bad: Mapping[int, Rest]) -> list[
 
 def _unreadable(
     work: Work, data: Sequence[Any], bad: Mapping[int, Rest], cells: Sequence[Slice]
-) -> Iterator[tuple[int, str]]:
+) -> Iterator[tuple[int, ProviderError]]:
     for place in set(range(len(data))) - bad.keys():
         try:
             _read_slice(work, cells[place], [data[place]])
         except ProviderError as error:
-            yield place, str(error)
+            yield place, error
 
 
 def _read_slice(work: Work, piece: Slice, data: list[Any]) -> Outcomes:

@@ -29,6 +29,7 @@ SETS: dict[str, dict[str, dict[str, Any]]] = {
         "qsharp": {},
         "neutral_atom": {"control_flow": False},
         "neutral_atom_losing": {"control_flow": False},
+        "ionq": {"control_flow": False, "mid_circuit": False},
     },
     "two": {
         "basic": {"control_flow": False},

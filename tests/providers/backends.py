@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from tests.providers.ionq_service import IonQService
+
 os.environ.setdefault("QDK_PYTHON_TELEMETRY", "none")
 
 
@@ -81,3 +83,12 @@ def menos() -> Any:
     from menos.qiskit.backend import MENOSBackend
 
     return MENOSBackend()
+
+
+def ionq() -> Any:
+    """Return the simulator of IonQ, of the service that ``IONQ_API_URL`` names, or of one of our own."""
+    from qiskit_ionq import IonQProvider
+
+    if "IONQ_API_URL" not in os.environ:  # the package reads it too, for the number of qubits
+        os.environ["IONQ_API_URL"] = IonQService().url
+    return IonQProvider("token", url=os.environ["IONQ_API_URL"]).get_backend("ionq_simulator")

@@ -171,6 +171,13 @@ def halves_stand_for_what_was_split(snapshot: Snapshot) -> None:
         assert first.seed is None or first.seed != second.seed
 
 
+def a_batch_is_of_the_session_of_its_job(snapshot: Snapshot) -> None:
+    """Whatever a batch was made from, it goes before others or not as its job does."""
+    session = {job.id: job.session for job in snapshot.jobs}
+    for row in snapshot.batches.values():
+        assert row.session == session[row.job_id], row
+
+
 def chunks_are_of_batches_that_are_done(snapshot: Snapshot) -> None:
     """A DONE batch has one chunk for each slice, and no other batch has any."""
     found = _group(sorted(snapshot.chunks, key=lambda row: row.position), "batch_id")
@@ -254,6 +261,7 @@ PROMISES = (
     a_run_in_flight_is_known_by_its_id,
     every_shot_has_its_place,
     halves_stand_for_what_was_split,
+    a_batch_is_of_the_session_of_its_job,
     chunks_are_of_batches_that_are_done,
     a_done_job_has_every_shot,
     counters_are_what_they_count,

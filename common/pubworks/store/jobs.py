@@ -41,6 +41,7 @@ _INSERT_PUBS = pubs.insert()
 _INSERT_BATCHES = batches.insert().values(due_at=now())
 _GET = select(*RECORD).where(jobs.c.id == bindparam("p_job"))
 _STATE = select(jobs.c.state).where(jobs.c.id == bindparam("p_job"))
+_OTHERS = "`pubworks list` shows those there are; for one of another database, PUBWORKS_DATABASE must name that."
 _LOAD_PUBS = select(*_PUB).where(
     pubs.c.job_id == bindparam("p_job"), pubs.c.position.in_(bindparam("p_pubs", expanding=True))
 )
@@ -252,7 +253,7 @@ def get(connection: Connection, job_id: str) -> JobRecord:
     """
     row = connection.execute(_GET, {"p_job": job_id}).one_or_none()
     if row is None:
-        raise JobNotFound(f"No job {job_id} in this database. `pubworks list` shows those there are.")
+        raise JobNotFound(f"No job {job_id} in this database. {_OTHERS}")
     return to_record(row)
 
 
@@ -283,7 +284,7 @@ def find(connection: Connection, prefix: str, viewer: str | None = None) -> str:
         problem = (
             f"Several jobs fit {prefix!r}; give more of the id." if found else f"No job {prefix!r} in this database."
         )
-        raise JobNotFound(f"{problem} `pubworks list` shows those there are.")
+        raise JobNotFound(f"{problem} {_OTHERS}")
     return str(found[0])
 
 

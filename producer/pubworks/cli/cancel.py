@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,11 +10,15 @@ import typer
 from pubworks.cli import complete, consent, render, story
 from pubworks.cli.jobs import ID_HELP
 from pubworks.cli.session import opened
+from pubworks.states import BatchState, RunState
 
 if TYPE_CHECKING:
     from pubworks.views.session import JobView, Session
 
 NOTHING = "Nothing was cancelled."
+
+#: Most seconds in which the provider is asked from here to cancel runs, and between two looks at how far that is.
+_ASKING_S, _LOOK_S = 20.0, 0.1
 
 
 def cancel(
@@ -36,7 +41,7 @@ def cancel(
 ) -> None:
     """Cancel a job, or all jobs of a session or with a tag.
 
-    What waits is never run; what a backend already runs is stored when it comes.
+    What waits is never run, and the provider is asked to cancel what it runs. What was paid for is kept.
     """
     if (job_id is None) == (not tags and session_id is None):
         raise typer.BadParameter("Give the ID of a job, or else --tag or --session, not both.")
@@ -60,9 +65,35 @@ def _cancel_one(session: Session, view: JobView, yes: bool) -> None:
         consent.ask(f"Cancelling job {record.id}", question, otherwise=NOTHING)
     with session.store.write() as connection:
         cancelled = jobs.cancel(connection, record.id)
-    render.say(
-        f"Job {record.id} is cancelled." if cancelled else f"Job {record.id} ended before it could be cancelled."
-    )
+    if not cancelled:
+        render.say(f"Job {record.id} ended before it could be cancelled.")
+        return
+    session.ring(record.backend)
+    render.say(f"Job {record.id} is cancelled.")
+    _ask_from_here(session, session.view(record.id))
+    for line in story.kept(session.view(record.id)):
+        render.say(line)
+
+
+def _ask_from_here(session: Session, view: JobView) -> None:
+    """Where the broker is embedded and nobody else works, ask the provider from here to cancel what it runs."""
+    record, others_work = view.record, view.num_workers or not view.embedded or view.record.backend.startswith("live.")
+    if others_work or not view.progress.batches.get(BatchState.IN_FLIGHT):
+        return
+    from pubworks.client import Client
+
+    deadline = time.monotonic() + _ASKING_S
+    with Client(session.settings) as client:
+        client.start_embedded(record.backend).ring(record.backend, 1)
+        while time.monotonic() < deadline and RunState.ACCEPTED in _runs(session, record.id):
+            time.sleep(_LOOK_S)
+
+
+def _runs(session: Session, job_id: str) -> set[str]:
+    from pubworks.store import jobs
+
+    with session.store.read() as connection:
+        return {row.state for row in jobs.runs(connection, job_id)}
 
 
 def _cancel_all(session: Session, tags: list[str], session_id: str | None, yes: bool) -> None:

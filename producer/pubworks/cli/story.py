@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pubworks.cli.render import span
-from pubworks.states import LEASED, BatchState, JobState
+from pubworks.states import AT_PROVIDER, LEASED, BatchState, JobState
 
 if TYPE_CHECKING:
     from pubworks.store.waiting import Wait
@@ -61,6 +61,18 @@ def _wait(wait: Wait, with_times: bool) -> str:
     in_s = wait.due_in_s if with_times and wait.state in _NEXT else None
     due = "" if in_s is None else f"; {_NEXT[wait.state]} in {span(in_s)}"
     return f"{wait.num_batches} {wait.state}: {wait.reason}{due}"
+
+
+def kept(view: JobView) -> list[str]:
+    """Return what a cancelled job keeps, and what may still come."""
+    lines, batches = [], view.progress.batches
+    if done := view.progress.batches_done:
+        was = count(done, "batch was already paid for and is", "batches were already paid for and are")
+        lines.append(f"{was} kept: pubworks result {view.record.id} --partial")
+    if running := sum(batches.get(state, 0) for state in AT_PROVIDER):
+        runs = count(running, "run is", "runs are")
+        lines.append(f"{runs} under way, and cancelled where that is possible; what comes all the same is kept.")
+    return lines
 
 
 def time_left(view: JobView) -> str:

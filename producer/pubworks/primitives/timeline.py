@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Row
+
 from pubworks.clock import utc
 from pubworks.store import account
 from pubworks.store.store import Store
@@ -65,7 +67,12 @@ def timeline(store: Store, job_id: str) -> list[Event]:
     """Return what happened to a job, in order."""
     with store.read() as connection:
         rows = account.happened(connection, job_id)
-    return [Event(utc(row.at), row.what, _of_job(row.batch_id), dict(row.detail or {})) for row in rows]
+    return [event_of(row) for row in rows]
+
+
+def event_of(row: Row[Any]) -> Event:
+    """Return what a row of the events tells."""
+    return Event(utc(row.at), row.what, _of_job(row.batch_id), dict(row.detail or {}))
 
 
 def _of_job(batch_id: str | None) -> str | None:

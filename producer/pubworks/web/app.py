@@ -17,10 +17,11 @@ from pubworks.views.session import Session
 from pubworks.web import models, problems
 from pubworks.web.buckets import Buckets
 from pubworks.web.desk import Desk
+from pubworks.web.feed import Feed
 from pubworks.web.gate import Gate
 from pubworks.web.reader import Reader
 from pubworks.web.requests import JobRequest
-from pubworks.web.routes import access, fleet, held, jobs, results, submission
+from pubworks.web.routes import access, events, fleet, held, jobs, results, submission
 
 if TYPE_CHECKING:
     from pubworks.settings import Settings
@@ -50,7 +51,7 @@ def create_app(settings: Settings) -> Gate:
         SchemaOutOfDate: Its schema is another one.
     """
     client = Client(settings, works=False)  # opens the database, and has qiskit imported in the main thread
-    desk = Desk(client, Session(settings, client.store), Reader())
+    desk = Desk(client, Session(settings, client.store), Reader(), Feed(client.store))
     app = FastAPI(
         title="pubworks", version=version("pubworks"), description="Durable jobs of Qiskit primitives on any backend.",
         openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None, lifespan=_lifespan,
@@ -58,11 +59,19 @@ def create_app(settings: Settings) -> Gate:
     )  # fmt: skip
     app.state.desk = desk
     problems.install(app)
-    for router in (submission.router, jobs.router, results.router, fleet.router, held.router, access.router):
+    for router in (
+        submission.router,
+        jobs.router,
+        results.router,
+        events.router,
+        fleet.router,
+        held.router,
+        access.router,
+    ):
         app.include_router(router, responses=_PROBLEMS, dependencies=[Depends(_reason)])
     _describe(app)
     return Gate(
-        app, client.store, of_tokens=Buckets(Rate.parse(settings.api_rate)),
+        app, desk, of_tokens=Buckets(Rate.parse(settings.api_rate)),
         of_strangers=Buckets(Rate.parse(_OF_STRANGERS)), max_upload_bytes=settings.api_max_upload_bytes,
     )  # fmt: skip
 

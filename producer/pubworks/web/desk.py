@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pubworks.client import Client
     from pubworks.views.session import Session
+    from pubworks.web.feed import Feed
     from pubworks.web.reader import Reader as UploadReader
 
 
@@ -28,6 +29,7 @@ class Desk:
     client: Client
     session: Session
     reader: UploadReader
+    feed: Feed
 
     def job(self, job_id: str, who: Principal) -> Job:
         """Return the handle of a job that they may see.

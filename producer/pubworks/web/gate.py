@@ -18,9 +18,9 @@ from pubworks.web.problems import problem_of, unforeseen
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from pubworks.store.store import Store
     from pubworks.store.tokens import Principal
     from pubworks.web.buckets import Buckets
+    from pubworks.web.desk import Desk
 
 #: Answered to everybody.
 OPEN = frozenset({"/v1/health", "/v1/openapi.json"})
@@ -47,16 +47,16 @@ class Gate:
 
     Args:
         app: What is inside.
-        store: The database, with the tokens.
+        desk: What the routes work with; its database has the tokens.
         of_tokens: How often each token may be used.
         of_strangers: How often an address may come without a token that is valid.
         max_upload_bytes: Most bytes of one upload.
     """
 
     def __init__(
-        self, app: ASGIApp, store: Store, of_tokens: Buckets, of_strangers: Buckets, max_upload_bytes: int
+        self, app: ASGIApp, desk: Desk, of_tokens: Buckets, of_strangers: Buckets, max_upload_bytes: int
     ) -> None:
-        self._app, self.store = app, store
+        self._app, self.desk = app, desk
         self._of_tokens, self._of_strangers = of_tokens, of_strangers
         self._max_upload_bytes = max_upload_bytes
 
@@ -95,7 +95,7 @@ class Gate:
         return principal
 
     def _judge(self, token: str) -> Principal:
-        with self.store.read() as connection:
+        with self.desk.session.store.read() as connection:
             return tokens.judge(connection, token)
 
     def _limit(self, path: str) -> int:

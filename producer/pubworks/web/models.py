@@ -99,7 +99,7 @@ class Event(_Model):
 
     at: str = Field(examples=[_AT])
     what: str = Field(examples=["claimed"])
-    batch: int | None = Field(examples=[0])
+    batch: str | None = Field(examples=["0"])
     detail: dict[str, Any] = Field(examples=[{"worker": "lab/7"}])
     text: str = Field(examples=["batch 0: taken by worker lab/7"])
 

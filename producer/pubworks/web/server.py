@@ -37,7 +37,7 @@ def serve(settings: Settings, host: str, port: int, tell: Callable[[str], object
         ConfigError: The address is not this machine's own, and nobody has a token; or it is taken.
     """
     app = create_app(settings)
-    with app.store.read() as connection:
+    with app.desk.session.store.read() as connection:
         if not is_loopback(host) and not tokens.any_valid(connection):
             raise ConfigError(
                 f"To listen on {host}, which others reach, needs a token, and there is no valid one. "
@@ -49,7 +49,7 @@ def serve(settings: Settings, host: str, port: int, tell: Callable[[str], object
             app, log_config=None, access_log=False, server_header=False, proxy_headers=False, ws="none",
             limit_concurrency=_MOST_CONNECTIONS, timeout_graceful_shutdown=int(settings.shutdown_grace_s),
         )  # fmt: skip
-        server = _Server(config, lambda: tell(f"http://{shown}:{listener.getsockname()[1]}"))
+        server = _Server(config, lambda: tell(f"http://{shown}:{listener.getsockname()[1]}"), app.desk.feed.close)
         server.run(sockets=[listener])
     if server.interrupted:
         raise KeyboardInterrupt
@@ -58,9 +58,9 @@ def serve(settings: Settings, host: str, port: int, tell: Callable[[str], object
 class _Server(uvicorn.Server):
     """Tells when it answers, and ends well when it is told to."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], object]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], object], drain: Callable[[], object]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._drain = ready, drain
         self.interrupted = False
 
     @contextlib.contextmanager
@@ -76,6 +76,7 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop taking connections; a second SIGINT does not wait for the first ones."""
         self.interrupted = self.interrupted or sig == signal.SIGINT
+        self._drain()
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

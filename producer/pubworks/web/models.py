@@ -11,7 +11,7 @@ _AT = "2026-11-23T14:00:00.000Z"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="allow")  # a document that grows is no defect of the server
 
 
 class Problem(_Model):
@@ -65,6 +65,9 @@ class JobStatus(JobDocument):
 
     pubs_done: int = Field(examples=[1])
     batches: dict[str, int] = Field(description="Batches by state.", examples=[{"DONE": 7, "PENDING": 5}])
+    shots: dict[str, int] = Field(description="Shots by state of their batch.", examples=[{"DONE": 7000}])
+    backends: dict[str, Any] = Field(description="The same by backend.", examples=[{"aer": {"batches": {"DONE": 7}}}])
+    estimated_s_left: float | None = Field(description="Seconds, from the past of its backend.", examples=[12.5])
     reasons: list[str] = Field(examples=[[]])
     workers: int = Field(description="Workers that are alive and serve its backend.", examples=[2])
     waits: list[Wait]

@@ -17,6 +17,7 @@ from pubworks.client import Client, Estimator, Sampler
 from pubworks.codec.results import decode
 from pubworks.states import Scope
 from pubworks.store import results
+from pubworks.web import models
 
 SEED = {"seed_simulator": 7}
 GHZ = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[2] q;\nbit[2] c;\nh q[0];\ncx q[0], q[1];\nc = measure q;\n'
@@ -79,6 +80,7 @@ def test_a_sampler_job_has_the_same_bits_as_one_of_the_client(served: Any, worke
         )  # fmt: skip
         assert answer.status_code == 201, answer.text
         job = answer.json()
+        assert job.keys() == models.Submitted.model_fields.keys()
         assert (job["owner"], job["name"], job["tags"], job["num_pubs"]) == ("ann", "n", ["t"], 5)
         assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
         theirs = worker.job(job["id"])

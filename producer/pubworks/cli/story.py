@@ -76,9 +76,9 @@ def kept(view: JobView) -> list[str]:
 
 
 def time_left(view: JobView) -> str:
-    """Return when a job may have ended, or nothing where that is not known."""
+    """Return when a job may have ended, or nothing where that is not known, as while no worker serves its backend."""
     left = view.progress.estimated_s_left
-    if left is None or view.record.state.is_final:
+    if left is None or view.record.state.is_final or not view.num_workers:
         return ""
     return f"about {span(left)}, an estimate from the last runs on {view.record.backend}"
 

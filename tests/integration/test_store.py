@@ -17,7 +17,7 @@ from sqlalchemy import select, text, update
 
 from pubworks.errors import NothingToRetry, StoreUnreachable
 from pubworks.states import JobState
-from pubworks.store import batches, doubts, jobs, tables
+from pubworks.store import batches, claiming, doubts, jobs, tables
 from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Run, Slice
 from pubworks.store.store import Store
 from pubworks.testing.servers import eventually
@@ -89,7 +89,7 @@ def submit(store: Store, job: JobDraft) -> str:
 
 def claim(store: Store):
     with store.write() as connection:
-        return next(iter(batches.claim(connection, "b", "owner", 60).claims), None)
+        return next(iter(claiming.claim(connection, "b", "owner", 60).claims), None)
 
 
 def together(calls: list) -> list:

@@ -17,7 +17,7 @@ from qiskit.circuit import Parameter
 from qiskit_aer import AerSimulator
 
 from pubworks.client import Client, Sampler
-from pubworks.store import batches, doubts, jobs, schema
+from pubworks.store import claiming, doubts, jobs, schema
 from pubworks.store.store import Store
 from pubworks.testing.store import Calls
 
@@ -72,7 +72,7 @@ def test_an_old_database_is_upgraded_and_read(dump: Path, tmp_path: Path) -> Non
         assert result.data.c.get_counts() == {"01": 15}
         assert result.metadata == {"shots": 5, "circuit_metadata": {"from": "the past"}}
         with client.store.write() as connection:
-            (claim,) = batches.claim(connection, waiting.backend_name, "w/1", 60).claims
+            (claim,) = claiming.claim(connection, waiting.backend_name, "w/1", 60).claims
         assert (claim.job_id, claim.shots, claim.seed) == (waiting.job_id(), 5, 1)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select, update
 
 from pubworks.policy import Policy
 from pubworks.states import BatchState, JobState
-from pubworks.store import batches, flights, jobs, splits
+from pubworks.store import batches, claiming, flights, jobs, splits
 from pubworks.store.engine import now
 from pubworks.store.records import Claim, JobDraft, Slice
 from pubworks.store.store import Store
@@ -166,7 +166,7 @@ class Refusing:
             pass
 
     def _run_due(self, at_once: int) -> bool:
-        claims = batches.claim(self.connection, "aer", "w/1", LEASE_S, most=at_once).claims
+        claims = claiming.claim(self.connection, "aer", "w/1", LEASE_S, most=at_once).claims
         self.order(claims)
         taken = [claim for claim in claims if not self._refuses(claim)]
         batches.complete(self.connection, [result(claim) for claim in taken])
@@ -238,7 +238,7 @@ class RefusingLate(Refusing):
 
     def _run_due(self, at_once: int) -> bool:
         policy = Policy()
-        claims = batches.claim(self.connection, "aer", "w/1", LEASE_S, most=at_once).claims
+        claims = claiming.claim(self.connection, "aer", "w/1", LEASE_S, most=at_once).claims
         for claim in claims:
             assert batches.begin_call(self.connection, claim)
             assert batches.accept(self.connection, claim, "p", 0.0)

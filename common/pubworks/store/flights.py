@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, case, func, null, select, tuple_, 
 from pubworks.policy import Policy
 from pubworks.states import BatchState, JobState, RunState
 from pubworks.store import limits
-from pubworks.store.batches import CLAIMED, FAILING, to_claim
+from pubworks.store.claiming import CLAIMED, FAILING, to_claim
 from pubworks.store.engine import now
 from pubworks.store.records import Claim, Look
 from pubworks.store.statements import in_order, record

@@ -26,7 +26,7 @@ class Store:
     transaction::
 
         with store.write() as connection:
-            claim = batches.claim(connection, "aer", owner="w1", lease_s=60)
+            claim = claiming.claim(connection, "aer", owner="w1", lease_s=60)
 
     Args:
         url: SQLAlchemy URL of a SQLite or PostgreSQL database.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pubworks.backends.causes import Cause, Phase, Verdict, judge
 from pubworks.errors import ConfigError, StoreUnreachable
 from pubworks.policy import Policy
-from pubworks.store import batches, fleet, flights, limits
+from pubworks.store import batches, claiming, fleet, flights, limits
 from pubworks.store.records import Claim, Taken
 from pubworks.store.store import Store
 from pubworks.telemetry import log
@@ -156,7 +156,7 @@ class Runner:
         assert self._here is not None
         desk.claim_at = math.inf
         with self._store.write(durable=desk.adapter.detachable) as connection:
-            taken = batches.claim(
+            taken = claiming.claim(
                 connection, self.backend, desk.owner, desk.lease_s, policy=desk.policy,
                 most=_TOGETHER if desk.adapter.detachable else self._here.bite(self._rings),
             )  # fmt: skip

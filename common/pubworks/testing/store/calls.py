@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Row, Table, select, update
 
 from pubworks.policy import Policy
-from pubworks.store import batches, doubts, flights, jobs, retry
+from pubworks.store import batches, claiming, doubts, flights, jobs, retry
 from pubworks.store.engine import now
 from pubworks.store.records import BatchDraft, Claim, JobDraft, JobRecord, Look, PubDraft, Run, Slice, Taken
 from pubworks.store.store import Store
@@ -85,7 +85,7 @@ class Calls:
 
     def taken(self, owner: str = "w/1", backend: str | None = None, most: int = 1, **options: Any) -> Taken:
         """Claim batches; say what the limits say."""
-        return self.do(batches.claim, backend or self.backend, owner, LEASE_S, most=most, **options)
+        return self.do(claiming.claim, backend or self.backend, owner, LEASE_S, most=most, **options)
 
     def claim(self, owner: str = "w/1", backend: str | None = None) -> Claim | None:
         """Claim the next batch, if there is one."""

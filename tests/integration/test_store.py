@@ -17,7 +17,7 @@ from sqlalchemy import select, text, update
 
 from pubworks.errors import NothingToRetry, StoreUnreachable
 from pubworks.states import JobState
-from pubworks.store import batches, claiming, doubts, jobs, tables
+from pubworks.store import batches, cancelling, claiming, doubts, jobs, tables
 from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Run, Slice
 from pubworks.store.store import Store
 from pubworks.testing.servers import eventually
@@ -208,6 +208,28 @@ def test_results_lock_their_batches_in_the_order_of_the_keeper(new_postgresql):
         completed.result()
     with store.read() as connection:
         assert jobs.get(connection, job).batches_left == 0
+    store.close()
+
+
+@pytest.mark.servers
+def test_runs_that_the_provider_cancelled_end_all_together_before_their_job(new_postgresql):
+    """Whoever cancels the job at that moment holds one of its batches, and waits for the job."""
+    store = Store(new_postgresql)
+    store.upgrade()
+    calls = Calls(store)
+    calls.submit(whole_draft("j1", *one_each(2)))
+    for number in range(2):
+        calls.fly(calls.take(), f"p{number}")
+    looks = calls.looks()
+    with ThreadPoolExecutor(1) as pool:
+        with store.write() as connection:
+            connection.execute(select(tables.batches).where(tables.batches.c.id == "j1-1").with_for_update())
+            ended = pool.submit(calls.do, cancelling.carried_out, looks)
+            eventually(lambda: waiting_for_locks(new_postgresql) == 1)
+            assert jobs.cancel(connection, "j1")
+        ended.result()
+    assert (calls.states(), calls.job().batches_left) == (["FAILED", "FAILED"], 0)
+    check(store)
     store.close()
 
 

@@ -212,6 +212,20 @@ def test_the_id_of_a_run_that_came_too_late_is_kept(calls: Doubted, cancelled: b
     check(calls.store)
 
 
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_a_run_of_which_the_id_came_after_its_job_was_cancelled_can_be_adopted_after_a_retry(
+    calls: Doubted, cancelled: bool
+) -> None:
+    old = calls.held()
+    calls.cancel()
+    assert not calls.adopt(old, "p1")
+    calls.do(doubts.keep_id, "j1-0", 1, "p1", cancelled=cancelled)
+    assert calls.retry().held == 1
+    assert calls.resolve("j1-0", "adopt", "p1") == "j1-0"
+    assert (calls.states()[0], calls.runs()) == ("IN_FLIGHT", [(1, "ACCEPTED", "p1")])
+    check(calls.store)
+
+
 def test_runs_that_ended_are_not_taken_for_the_one_in_doubt(calls: Doubted) -> None:
     calls.fly(calls.take(), "old")
     (claim,) = calls.take_up(calls.looks())

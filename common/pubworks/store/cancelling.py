@@ -6,6 +6,7 @@ Only the state of the job carries the wish: who looks at a run in flight sees it
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -61,11 +62,15 @@ def carried_out(connection: Connection, looks: Sequence[Look]) -> None:
     One that was cancelled with its job is CANCELLED, or PENDING if the job was retried meanwhile; one that somebody
     cancelled at the provider is FAILED: running it again is for its owner to decide.
     """
+    failed = Counter({look.job_id: 0 for look in looks})
     for look in sorted(looks, key=lambda look: look.batch_id):
         if _by_us(connection, look):
             _give_back(connection, look)
         else:
-            _fail(connection, look)
+            failed[look.job_id] += _fail(connection, look)
+    for job_id in sorted(failed):  # after all batches: the order in which others lock them
+        cancel_given_back(connection, job_id)
+        settle(connection, job_id, batches_ended=failed[job_id])
 
 
 def _by_us(connection: Connection, look: Look) -> bool:
@@ -80,14 +85,14 @@ def _give_back(connection: Connection, look: Look) -> None:
         connection, look, state=BatchState.PENDING, reason=_HERE, due_at=now(), provider_job_id=None, accepted_at=None
     ):
         record(connection, look.job_id, "run cancelled", look.batch_id, provider_job_id=look.provider_job_id)
-        cancel_given_back(connection, look.job_id)
 
 
-def _fail(connection: Connection, look: Look) -> None:
-    if _end(connection, look, state=BatchState.FAILED, reason=_ELSEWHERE, due_at=None, finished_at=now()):
+def _fail(connection: Connection, look: Look) -> bool:
+    ended = _end(connection, look, state=BatchState.FAILED, reason=_ELSEWHERE, due_at=None, finished_at=now())
+    if ended:
         record(connection, look.job_id, "failed", look.batch_id, error=_ELSEWHERE)
         splits.release_twin(connection, look.batch_id)
-        settle(connection, look.job_id, batches_ended=1)
+    return ended
 
 
 def _end(connection: Connection, look: Look, **values: Any) -> bool:

@@ -92,8 +92,12 @@ def _latest(batch_id: Any) -> tuple[Any, Any]:
 
 _ADOPTABLE = (BatchState.UNCERTAIN, BatchState.HELD, BatchState.PENDING)
 _RUN = (provider_jobs.c.batch_id == bindparam("p_batch"), provider_jobs.c.attempt == bindparam("p_attempt"))
-#: A run whose id nobody told yet: one that ended at the provider must not be taken up again.
-_UNKNOWN = (*_RUN, provider_jobs.c.provider_job_id.is_(None))
+_IS_ITS = provider_jobs.c.provider_job_id == bindparam("p_provider_job_id")
+#: A run whose id nobody told yet, or too late: one that ended at the provider must not be taken up again.
+_UNKNOWN = (
+    *_RUN,
+    or_(provider_jobs.c.provider_job_id.is_(None), and_(_IS_ITS, provider_jobs.c.state == RunState.UNCERTAIN)),
+)
 _ADOPT = (
     update(batches)
     .where(

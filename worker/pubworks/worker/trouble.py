@@ -138,7 +138,8 @@ def _ask_again(verdict: Verdict, error: Exception) -> bool:
 
 def _fetch_later(connection: Connection, desk: Desk, claim: Claim, verdict: Verdict) -> float:
     if claim.failing_s > desk.policy.max_total_s:
-        batches.fail(connection, claim, f"{verdict.message} (for {claim.failing_s:.0f} s, asked for its result)")
+        asked = f"asked for {claim.failing_s:.0f} s for the result of the provider's job {claim.provider_job_id}"
+        doubts.hold_again(connection, claim, f"{verdict.message} ({asked})")  # it is paid for: a retry must not run it
         return 0.0
     wait = verdict.retry_after or max(flights.FIRST_LOOK_S, backoff(desk.policy, claim.failing_s))
     flights.look_again(connection, claim, verdict.message, wait)

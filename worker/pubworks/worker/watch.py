@@ -35,6 +35,9 @@ _LOOK_UPS = 4
 #: Longest seconds that a limit is believed: an operator may have lifted it.
 _WAIT_LONGEST_S = 5.0
 
+#: How a run stands whose result is to be fetched; None: it is not listed. Only the result ends its trouble.
+_OVER = (JobStatus.DONE, JobStatus.ERROR, None)
+
 #: Seconds between two looks at least: what becomes due meanwhile is asked for in one request.
 _APART_S = 0.03
 
@@ -120,13 +123,15 @@ class Watch:
                 self._bear_silence(looks, error)
                 return False
             found = {}
-        self._heard_of([look for look in looks if look.failing_s])
+        self._heard_of(
+            [look for look in looks if look.failing_s and found.get(look.provider_job_id or "") not in _OVER]
+        )
         self._end_cancelled([look for look in looks if found.get(look.provider_job_id or "") == JobStatus.CANCELLED])
         for look, one in zip(looks, ids, strict=True):
             status = found.get(one)
             if status is None and look.age_s < self._desk.policy.listing_delay_s:
                 continue  # it may not be visible yet
-            if status in (JobStatus.DONE, JobStatus.ERROR, None):
+            if status in _OVER:
                 self._see_end(look, status)
         return True
 

@@ -184,6 +184,15 @@ def test_a_closed_one_says_that_its_jobs_are_gone(bell: QuantumCircuit) -> None:
         pickle.loads(pickled)
 
 
+def test_a_forked_process_is_told_that_the_jobs_are_not_its_own(local: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert local.jobs() == []
+    with monkeypatch.context() as forked:
+        forked.setattr(os, "getpid", lambda: 0)
+        with pytest.raises(StoreUnreachable, match="stays in the process that made it"):
+            local.jobs()
+    assert local.jobs() == []
+
+
 def test_a_lost_connection_costs_nothing(local: Client, bell: QuantumCircuit) -> None:
     """An interrupt in the middle of a query has the pool throw its connection away."""
     job = Sampler("aer", client=local).run([bell])

@@ -256,11 +256,14 @@ def test_what_is_closed_before_its_first_turn_begins_all_the_same(calls: Calls) 
     assert [run(calls) for _ in range(3)] == ["a-0", "a-1", "b-0"]
 
 
-def test_after_its_time_a_session_takes_no_more_jobs(calls: Calls) -> None:
+@pytest.mark.parametrize("ended", [False, True])
+def test_after_its_time_a_session_takes_no_more_jobs(calls: Calls, ended: bool) -> None:
     open_session(calls, "s", Mode.BATCH, max_time_s=7)
     submit(calls, "a", 1, "s")
     run(calls)
     calls.wait(7)
+    if ended:
+        ending.end_sessions(calls.store)
     with pytest.raises(SessionClosed, match=r"Batch s takes no more jobs: its max_time of 7 s is over.*Batch\('aer'\)"):
         submit(calls, "b", 1, "s")
     assert not calls.do(sessions.close, "s")

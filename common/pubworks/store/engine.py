@@ -19,7 +19,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Float
 
 from pubworks.errors import ConfigError, StoreUnreachable
-from pubworks.store.memory import is_memory, memory_engine
+from pubworks.store.memory import FORKED, is_memory, memory_engine
 
 #: A server that is gone without a word must not hang those who wait for it: seconds, and milliseconds for the last.
 _CONNECT = {
@@ -144,9 +144,15 @@ class EngineOfProcess:
         self._pid = 0
 
     def get(self) -> Engine:
-        """Return this process's engine."""
+        """Return this process's engine.
+
+        Raises:
+            StoreUnreachable: The database is in the memory of the process that this one was forked from.
+        """
         if self._engine is None or self._pid != os.getpid():
             if self._engine is not None:
+                if is_memory(self.url):
+                    raise StoreUnreachable(FORKED)
                 self._engine.dispose(close=False)
             self._engine, self._pid = make_engine(self.url), os.getpid()
         return self._engine

@@ -16,6 +16,9 @@ from sqlalchemy.engine import make_url
 from pubworks.errors import StoreUnreachable
 from pubworks.store import schema
 
+#: Why a forked process has no such database.
+FORKED = "The local client stays in the process that made it, and this one was forked from that. Make a new one here."
+
 #: Seconds that a thread waits for its turn.
 _TURN_S = 30
 

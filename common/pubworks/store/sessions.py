@@ -70,7 +70,7 @@ _ADMIT = (
 
 
 def _why_closed(session: SessionRecord) -> str:
-    over = session.closed_at is None
+    over = session.closed_at in (None, session.ends_at)  # the latter once it is ended
     why = f"its max_time of {session.max_time_s:g} s is over" if over else "it was closed"
     name = session.mode.title()
     return f"{name} {session.id} takes no more jobs: {why}. Open a new one for them: {name}({session.backend!r})."

@@ -234,6 +234,27 @@ def test_runs_that_the_provider_cancelled_end_all_together_before_their_job(new_
 
 
 @pytest.mark.servers
+def test_who_asked_for_a_cancel_lets_pass_who_saw_it_carried_out(new_postgresql):
+    store = Store(new_postgresql)
+    store.upgrade()
+    calls = Calls(store)
+    calls.submit(whole_draft("j1", *one_each(1)))
+    calls.fly(calls.take())
+    calls.cancel()
+    (look,) = calls.looks()
+    with ThreadPoolExecutor(1) as pool:
+        with store.write() as connection:
+            connection.execute(select(tables.batches).where(tables.batches.c.id == "j1-0").with_for_update())
+            asked = pool.submit(calls.do, cancelling.asked, look, None)
+            eventually(lambda: waiting_for_locks(new_postgresql) == 1)
+            cancelling.carried_out(connection, [look])
+        asked.result()
+    assert (calls.states(), calls.runs()) == (["CANCELLED"], [(1, "CANCELLED", "p1")])
+    check(store)
+    store.close()
+
+
+@pytest.mark.servers
 def test_a_deadlock_is_told_as_one(new_postgresql):
     store = Store(new_postgresql)
     store.upgrade()

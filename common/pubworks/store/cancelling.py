@@ -38,6 +38,7 @@ def asked(connection: Connection, look: Look, refusal: str | None) -> None:
         look: The run.
         refusal: Why the provider does not do it, if it says so.
     """
+    look_in(connection, [look], FIRST_LOOK_S)  # the batch, then its run: the order in which others lock them
     marked = connection.execute(
         update(provider_jobs)
         .where(provider_jobs.c.batch_id == look.batch_id, provider_jobs.c.state == RunState.ACCEPTED)
@@ -47,7 +48,6 @@ def asked(connection: Connection, look: Look, refusal: str | None) -> None:
         what = "asked to cancel" if refusal is None else "cancel refused"
         detail = {"provider_job_id": look.provider_job_id} | ({} if refusal is None else {"reason": refusal})
         record(connection, look.job_id, what, look.batch_id, **detail)
-        look_in(connection, [look], FIRST_LOOK_S)
 
 
 def not_asked(connection: Connection, look: Look, reason: str, wait_s: float) -> None:

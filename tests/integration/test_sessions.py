@@ -15,7 +15,7 @@ from sqlalchemy import text
 from pubworks.client import Sampler, Session
 from pubworks.errors import SessionClosed
 from pubworks.states import JobState, Mode
-from pubworks.store import batches, ending, sessions
+from pubworks.store import claiming, ending, sessions
 from pubworks.store.store import Store
 from pubworks.testing.servers import eventually
 from pubworks.testing.store import Calls, check, draft, one_each
@@ -167,7 +167,7 @@ def fill(calls: Calls, counts: dict[str, int]) -> None:
 
 def assert_short(calls: Calls) -> None:
     """Assert that no claim reads more than a few rows, whether there are sessions or not."""
-    for statement in (batches._TAKE_AT_ONCE, batches._TAKE_UNLIMITED, *batches._TAKE.values()):
+    for statement in (claiming._TAKE_AT_ONCE, claiming._TAKE_UNLIMITED, *claiming._TAKE.values()):
         plan = plan_of(calls, statement).splitlines()
         read = [float(found.split("rows=")[1].split()[0]) for found in plan if "rows=" in found]
         removed = [int(found.split(": ")[1]) for found in plan if "Removed by" in found]

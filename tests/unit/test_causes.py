@@ -356,6 +356,7 @@ def test_retry_after_is_seconds_or_a_date(said: str, seconds: float | None) -> N
         (LookupError("no backend 'x' here"), Cause.REJECTED),
         (RuntimeError("no account"), Cause.REJECTED),
         (FileNotFoundError(2, "key.json"), Cause.REJECTED),
+        (PermissionError("token expired"), Cause.REJECTED),
     ],
 )
 def test_what_keeps_a_backend_from_being_made_passes_or_is_the_configuration(error: Exception, cause: Cause) -> None:

@@ -225,7 +225,8 @@ def _at_build(case: Case) -> Cause:
     if case.status is not None:
         return _WHEN_ASKING.get(case.status, Cause.TRANSIENT if case.status in MAYBE_DONE else Cause.REJECTED)
     network = (Kind.NOT_SENT, Kind.NO_ANSWER, Kind.NETWORK)
-    failed = any(link.kind in network and not isinstance(link.error, ValueError) for link in case.links)  # a wrong URL
+    ours = (ValueError, PermissionError, FileNotFoundError)  # a wrong URL, key or path
+    failed = any(link.kind in network and not isinstance(link.error, ours) for link in case.links)
     return _when_asking(case) if failed else Cause.REJECTED
 
 

@@ -92,15 +92,22 @@ def _url(process: subprocess.Popen[str], log: Path) -> str | None:
 
 
 @pytest.fixture(scope="session")
-def new_postgresql() -> Iterator[str]:
-    """The URL of an empty PostgreSQL database."""
+def postgresql() -> Iterator[str]:
+    """The URL of a PostgreSQL server."""
     try:
         with private_postgresql() as url:
-            with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-                connection.execute("CREATE DATABASE api")
-            yield url.removesuffix("postgres") + "api"
+            yield url
     except (NotAvailable, OSError) as error:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"PostgreSQL: {error}")
+
+
+@pytest.fixture(scope="module")
+def new_postgresql(postgresql: str) -> str:
+    """The URL of an empty PostgreSQL database."""
+    name = f"api{next(_numbers)}"
+    with psycopg.connect(postgresql.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return postgresql.removesuffix("postgres") + name
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])

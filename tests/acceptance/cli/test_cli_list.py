@@ -13,7 +13,7 @@ from pubworks.store.tables import jobs
 
 KEYS = {
     "id", "name", "tags", "primitive", "backend", "session", "status", "num_pubs", "num_batches", "batches_left",
-    "created_at", "started_at", "finished_at",
+    "created_at", "started_at", "finished_at", "owner", "shared",
 }  # fmt: skip
 
 

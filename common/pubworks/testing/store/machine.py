@@ -166,7 +166,7 @@ class StoreMachine(RuleBasedStateMachine):
         if taken.claims and self.cap:
             assert self._at_provider() <= self.cap
         assert len(taken.claims) <= most
-        assert (taken.wait_s is None) or taken.why
+        assert not taken.wait_s or taken.why
         for claim in taken.claims:
             assert claim.batch_id not in self.called, "it would be paid twice"
             for step in way:

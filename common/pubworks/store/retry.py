@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Update, case, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, case, exists, select, update
 
 from pubworks.errors import NothingToRetry
 from pubworks.states import BatchState, JobState, RunState
@@ -40,6 +40,7 @@ def retry(connection: Connection, job_id: str) -> Retried:
         NothingToRetry: The job has not ended, or has all of its results.
         JobNotFound: No job has this id.
     """
+    connection.execute(_LOCK, {"p_job": job_id})  # batches, then the job: the order in which others lock them
     if connection.execute(_reopen(job_id)).one_or_none() is None:
         raise NothingToRetry(_why_not(connection, job_id))
     held = connection.execute(_move(job_id, in_doubt=True, state=BatchState.HELD, reason=_HELD)).rowcount
@@ -56,6 +57,12 @@ def retry(connection: Connection, job_id: str) -> Retried:
     return Retried(waiting, held)
 
 
+_IS_OVER = one_of(batches.c.state, (BatchState.FAILED, BatchState.CANCELLED))
+_LOCK = (
+    select(batches.c.id).where(batches.c.job_id == bindparam("p_job"), _IS_OVER).order_by(batches.c.id)
+).with_for_update()
+
+
 def _reopen(job_id: str) -> Update:
     """Return the UPDATE that decides who retries; it locks the job against those who end its batches."""
     ended = one_of(jobs.c.state, (JobState.PARTIAL, JobState.FAILED, JobState.CANCELLED))
@@ -66,8 +73,7 @@ def _reopen(job_id: str) -> Update:
 def _missing(job_id: str, *, in_doubt: bool) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions for the batches without results: those with a run in doubt, or the others."""
     doubt = exists().where(provider_jobs.c.batch_id == batches.c.id, provider_jobs.c.state == RunState.UNCERTAIN)
-    over = one_of(batches.c.state, (BatchState.FAILED, BatchState.CANCELLED))
-    return batches.c.job_id == job_id, over, doubt if in_doubt else ~doubt
+    return batches.c.job_id == job_id, _IS_OVER, doubt if in_doubt else ~doubt
 
 
 def _move(job_id: str, *, in_doubt: bool, **values: Any) -> Update:

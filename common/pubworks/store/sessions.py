@@ -73,7 +73,10 @@ def _why_closed(session: SessionRecord) -> str:
     over = session.closed_at in (None, session.ends_at)  # the latter once it is ended
     why = f"its max_time of {session.max_time_s:g} s is over" if over else "it was closed"
     name = session.mode.title()
-    return f"{name} {session.id} takes no more jobs: {why}. Open a new one for them: {name}({session.backend!r})."
+    return (
+        f"{name} {session.id} takes no more jobs: {why}. Open a new one for them: {name}({session.backend!r}), "
+        f"or pubworks {session.mode} open --backend {session.backend}."
+    )
 
 
 _ACTIVE = and_(sessions.c.backend == bindparam("p_backend"), sessions.c.active_since.is_not(None))

@@ -44,7 +44,7 @@ def cancel(
     What waits is never run, and the provider is asked to cancel what it runs. What was paid for is kept.
     """
     if (job_id is None) == (not tags and session_id is None):
-        raise typer.BadParameter("Give the ID of a job, or else --tag or --session, not both.")
+        raise typer.BadParameter("Give either the ID of a job, or --tag or --session.")
     with opened() as session:
         if job_id is None:
             _cancel_all(session, tags or [], session_id, yes)

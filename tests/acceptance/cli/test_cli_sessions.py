@@ -90,8 +90,8 @@ def test_jobs_are_cancelled_by_tag_and_by_session(place: Any, opened: Open) -> N
 
 def test_wrong_words_are_told(place: Any, opened: Open) -> None:
     session_id = opened("session")
-    refused(place.run("cancel"), 2, "Give the ID of a job, or else --tag or --session")
-    refused(place.run("cancel", "some", "--tag", "x"), 2, "Give the ID of a job, or else")
+    refused(place.run("cancel"), 2, "Give either the ID of a job, or --tag or --session")
+    refused(place.run("cancel", "some", "--tag", "x"), 2, "Give either the ID of a job")
     refused(place.run("submit", "bell.qpy"), 2, "Give either --backend or --session")
     refused(place.run("submit", "bell.qpy", "-b", "basic", "--session", session_id), 2, "Give either")
     refused(place.run("submit", "bell.qpy", "--session", "nope"), 3, "No session 'nope'", "pubworks session list")

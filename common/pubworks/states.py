@@ -100,6 +100,11 @@ class Mode(StrEnum):
     SESSION = "session"
 
 
+#: Seconds that a session may last, and be without a job, where nobody says; as on IBM's runtime.
+LONGEST_S: dict[Mode, float | None] = {Mode.SESSION: 8 * 3600.0, Mode.BATCH: None}
+IDLE_S = 60.0
+
+
 class SessionState(StrEnum):
     """State of a session, or of a batch of jobs, as IBM's runtime names them; it is read from times, not stored."""
 

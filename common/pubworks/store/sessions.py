@@ -25,10 +25,6 @@ from pubworks.store.records import SessionProgress, SessionRecord
 from pubworks.store.statements import PENDING
 from pubworks.store.tables import batches, jobs, sessions
 
-#: Seconds that a session may last, and be without a job, where nobody says; as on IBM's runtime.
-LONGEST_S: dict[Mode, float | None] = {Mode.SESSION: 8 * 3600.0, Mode.BATCH: None}
-IDLE_S = 60.0
-
 _OF_SESSION = jobs.c.session == sessions.c.id
 _OPEN = and_(_OF_SESSION, jobs.c.finished_at.is_(None))
 _LAST_ENDED = select(func.max(jobs.c.finished_at)).where(_OF_SESSION).scalar_subquery()

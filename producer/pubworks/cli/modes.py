@@ -14,7 +14,7 @@ from pubworks.cli.session import opened
 from pubworks.cli.submit import Backend
 from pubworks.clock import iso
 from pubworks.errors import SessionNotFound
-from pubworks.states import Mode
+from pubworks.states import IDLE_S, LONGEST_S, Mode
 from pubworks.views import sessions as documents
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def open_one(
     from pubworks.store import sessions
 
     mode, session_id = _mode(context), str(ULID())
-    longest_s = sessions.LONGEST_S[mode] if max_time is None else _seconds("--max-time", max_time)
-    idle_s = sessions.IDLE_S if idle is None else _seconds("--interactive-timeout", idle)
+    longest_s = LONGEST_S[mode] if max_time is None else _seconds("--max-time", max_time)
+    idle_s = IDLE_S if idle is None else _seconds("--interactive-timeout", idle)
     with opened() as session:
         name = registry.find(session.settings, backend).name
         with session.store.write() as connection:

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pubworks.clock import iso
 from pubworks.errors import SessionNotFound
 from pubworks.spans import seconds_of
-from pubworks.states import Mode, SessionState
-from pubworks.store import ending, sessions
-from pubworks.store.records import SessionProgress, SessionRecord
+from pubworks.states import IDLE_S, LONGEST_S, Mode, SessionState
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
     from pubworks.client import Client
     from pubworks.primitives.job import Job
+    from pubworks.store.records import SessionProgress, SessionRecord
 
 _current: ContextVar[Session | None] = ContextVar("pubworks_session", default=None)
 
@@ -61,10 +60,12 @@ class Session:
 
     def __init__(
         self, backend: BackendV2 | str, max_time: float | str | None = None, *,
-        interactive_timeout: float | str = sessions.IDLE_S, client: Client | None = None,
+        interactive_timeout: float | str = IDLE_S, client: Client | None = None,
     ) -> None:  # fmt: skip
+        from pubworks.store import sessions
+
         client = client or self._default_client()
-        max_time_s = sessions.LONGEST_S[self._mode] if max_time is None else seconds_of(max_time, "max_time")
+        max_time_s = LONGEST_S[self._mode] if max_time is None else seconds_of(max_time, "max_time")
         idle_s = seconds_of(interactive_timeout, "interactive_timeout")
         self._hold(client.new_id(), client.enter(backend), client)
         with client.store.write() as connection:
@@ -87,6 +88,8 @@ class Session:
         Raises:
             SessionNotFound: No session, or several, have such an id; or it is one of another kind.
         """
+        from pubworks.store import sessions
+
         client = client or cls._default_client()
         with client.store.read() as connection:
             record = sessions.get(connection, sessions.find(connection, session_id))
@@ -117,11 +120,15 @@ class Session:
 
     def close(self) -> None:
         """Take no more jobs; those that it has go on, in their order."""
+        from pubworks.store import sessions
+
         with self._client.store.write() as connection:
             sessions.close(connection, self._id)
 
     def cancel(self) -> int:
         """Take no more jobs, and cancel those that have not ended. Returns how many were cancelled."""
+        from pubworks.store import ending
+
         return ending.cancel_session(self._client.store, self._id)
 
     def status(self) -> str:
@@ -134,6 +141,8 @@ class Session:
 
     def details(self) -> dict[str, Any]:
         """Return all about it, under the names of IBM's runtime; times are ISO 8601 in UTC, spans are seconds."""
+        from pubworks.store import sessions
+
         with self._client.store.read() as connection:
             record = sessions.get(connection, self._id)
             return details_of(record, sessions.usage_s(connection, record))
@@ -144,11 +153,15 @@ class Session:
         Those of a session go from the start of its first job to the end of its last, or to now. Those of a batch are
         the seconds that the runs of its jobs took at the provider, their queue there included.
         """
+        from pubworks.store import sessions
+
         with self._client.store.read() as connection:
             return sessions.usage_s(connection, sessions.get(connection, self._id))
 
     def progress(self) -> SessionProgress:
         """Return how many of its jobs, and of their batches, are in which state."""
+        from pubworks.store import sessions
+
         with self._client.store.read() as connection:
             return sessions.progress(connection, self._id)
 
@@ -158,6 +171,8 @@ class Session:
 
     def record(self) -> SessionRecord:
         """Return its row, as it stands."""
+        from pubworks.store import sessions
+
         with self._client.store.read() as connection:
             return sessions.get(connection, self._id)
 

@@ -71,3 +71,9 @@ def test_every_error_has_an_exit_code(kind: type[errors.PubworksError]) -> None:
 def test_names_from_others_cannot_drive_the_terminal(place: Any) -> None:
     place.submit("bell.qpy", "--backend", "basic", "--name", "[bold]\x1b[2J")
     assert "[bold]?[2J" in place.run("list").out
+
+
+def test_importing_the_client_loads_no_database_and_no_queue() -> None:
+    script = "import sys, pubworks.client; print(*sorted({'sqlalchemy', 'celery', 'pydantic'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []

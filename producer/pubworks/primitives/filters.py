@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from operator import index
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from qiskit.providers import JobStatus
 
 from pubworks.primitives.labels import check_tags
 from pubworks.states import JobState
-from pubworks.store.records import Wanted
+
+if TYPE_CHECKING:
+    from pubworks.store.records import Wanted
 
 STATUS = {
     JobState.QUEUED: JobStatus.QUEUED,
@@ -40,6 +42,8 @@ def wanted(
         TypeError: A filter is of the wrong type.
         ValueError: A number is negative, or a state or primitive is none.
     """
+    from pubworks.store.records import Wanted
+
     if min(0 if limit is None else index(limit), index(skip)) < 0:
         raise ValueError(f"limit and skip count jobs: they must not be negative, as limit={limit}, skip={skip}.")
     if primitive not in (None, "sampler", "estimator"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -309,6 +308,8 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
 
     async def aresult(self, timeout: float | None = None) -> PrimitiveResult[PubResult]:
         """Wait for the job without blocking the event loop, and return its result; as :meth:`result` otherwise."""
+        import asyncio
+
         async for _ in self._astates(timeout):
             pass
         return await asyncio.to_thread(self.result)
@@ -394,6 +395,8 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
 
     async def _astates(self, timeout: float | None) -> AsyncIterator[JobState]:
         """Yield as :meth:`_states` does; no thread waits, so that a task that is cancelled leaves none behind."""
+        import asyncio
+
         looks = Looks(self._job_id, timeout)
         while True:
             state = await asyncio.to_thread(self._state)

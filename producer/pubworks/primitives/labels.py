@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from pubworks.errors import SubmissionError
-from pubworks.store.records import JobDraft
+
+if TYPE_CHECKING:
+    from pubworks.store.records import JobDraft
 
 #: Longest name, tag and key, in characters.
 LONGEST = 200

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -48,6 +47,8 @@ class Completed(Iterator[tuple[int, PubResult]]):
                 job._raise_unless_done(state)
 
     async def __aiter__(self) -> AsyncIterator[tuple[int, PubResult]]:
+        import asyncio
+
         job, seen = self._job, set[int]()
         async for state in job._astates(self._timeout):
             for pub in await asyncio.to_thread(job._finished, seen):

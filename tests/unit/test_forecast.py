@@ -79,7 +79,7 @@ def test_what_waits_takes_a_run_and_what_runs_the_rest_of_one(calls: Paced) -> N
     calls.age(4.0)
     assert calls.left() == pytest.approx(RUN_S - 4.0, abs=1)
     calls.age(100.0)
-    assert calls.left() == 0.0
+    assert calls.left() is None
 
 
 def test_limits_and_others_before_it_make_it_wait(calls: Paced) -> None:

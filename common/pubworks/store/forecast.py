@@ -29,7 +29,7 @@ def seconds_left(connection: Connection, job_id: str, backends: Iterable[str]) -
         backends: Those on which it has batches left.
 
     Returns:
-        None: A backend did no run yet, or nothing is left but what is held.
+        None: A backend did no run yet, its last run takes longer than others did, or all that is left is held.
     """
     found = [_on(connection, job_id, backend) for backend in backends]
     left = [seconds for seconds in found if seconds is not None]
@@ -44,9 +44,10 @@ def _on(connection: Connection, job_id: str, backend: str) -> float | None:
     return _estimate(known, row) if row.waiting or row.running else None
 
 
-def _estimate(known: Pace, row: Any) -> float:
+def _estimate(known: Pace, row: Any) -> float | None:
     if not row.waiting:
-        return max(0.0, known.run_s - float(row.youngest_s or 0.0))
+        left = known.run_s - float(row.youngest_s or 0.0)
+        return left if left > 0.0 else None  # it takes longer than others did: nobody knows how long
     done_s = min(known.run_s, float(row.mean_age_s or 0.0))  # of the runs that the waiting ones come after
     return max(known.run_s, known.seconds(row.before + row.waiting) - done_s)
 

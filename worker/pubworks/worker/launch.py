@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pubworks.errors import Rejected, StoreUnreachable
 from pubworks.states import RunState
@@ -15,6 +15,9 @@ from pubworks.worker import trouble
 from pubworks.worker.desk import Desk
 from pubworks.worker.spool import Spool
 from pubworks.worker.submission import Work, prepare
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
 
 
 def tell_claimed(desk: Desk, claim: Claim) -> None:
@@ -68,6 +71,11 @@ def submit(desk: Desk, spool: Spool, claim: Claim) -> bool:
     if time.monotonic() - began > desk.lease_s / 2:
         _do_not_call(desk, claim)
         return False
+    return _call(desk, spool, claim, work, circuits)
+
+
+def _call(desk: Desk, spool: Spool, claim: Claim, work: Work, circuits: list[QuantumCircuit]) -> bool:
+    """Call the provider, once the intent is committed. Returns whether the run is in flight."""
     began = time.monotonic()
     try:
         job = desk.adapter.run(

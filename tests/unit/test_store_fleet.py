@@ -51,6 +51,11 @@ def test_what_is_due_is_counted_up_to_the_window(calls: Calls) -> None:
     assert chores(calls, "b").due == {"b": 2}
 
 
+def test_a_process_may_serve_any_number_of_backends(calls: Calls) -> None:
+    calls.submit(draft("j1", *one_each(2), backend="live.aer.7"))
+    assert chores(calls, *(f"live.aer.{number}" for number in range(5_000))).due == {"live.aer.7": 2}
+
+
 @pytest.mark.parametrize("doubted", [False, True])
 def test_a_run_that_its_worker_forgot_is_looked_at(calls: Calls, doubted: bool) -> None:
     calls.submit(draft("j1", *one_each(1)))

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuch
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import Float
+from sqlalchemy.types import Float, String
 
 from pubworks.errors import ConfigError, StoreUnreachable
 from pubworks.store.memory import FORKED, is_memory, memory_engine
@@ -56,6 +56,24 @@ def _sqlite_now(element: now, compiler: Any, **kw: Any) -> str:  # noqa: ARG001
 @compiles(now, "postgresql")
 def _postgresql_now(element: now, compiler: Any, **kw: Any) -> str:  # noqa: ARG001
     return "extract(epoch FROM clock_timestamp())::double precision"
+
+
+class each_of(FunctionElement[str]):
+    """The texts of a list that is given as JSON, a row for each, in the column ``value``."""
+
+    type = String()
+    inherit_cache = True
+    name = "each_of"
+
+
+@compiles(each_of, "sqlite")
+def _sqlite_each_of(element: each_of, compiler: Any, **kw: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(each_of, "postgresql")
+def _postgresql_each_of(element: each_of, compiler: Any, **kw: Any) -> str:
+    return f"json_array_elements_text(CAST({compiler.process(element.clauses, **kw)} AS json))"
 
 
 def make_engine(url: str) -> Engine:

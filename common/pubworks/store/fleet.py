@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from pubworks.states import LEASED
-from pubworks.store.engine import now
+from pubworks.store.engine import each_of, now
 from pubworks.store.records import BackendFacts
 from pubworks.store.sessions import ANY_OVER
 from pubworks.store.statements import insert_new
@@ -55,9 +55,8 @@ def chores(connection: Connection, names: Sequence[str], window: int, late_s: fl
     """
     found = {
         (kind, name): count
-        for kind, name, count in connection.execute(_chores(tuple(names)), {
-            "p_window": window, "p_late": late_s, "p_grace": merge_grace_s,
-            **{f"p_name{number}": name for number, name in enumerate(names)},
+        for kind, name, count in connection.execute(_CHORES, {
+            "p_names": json.dumps(list(names)), "p_window": window, "p_late": late_s, "p_grace": merge_grace_s,
         })
         if count
     }  # fmt: skip
@@ -67,36 +66,40 @@ def chores(connection: Connection, names: Sequence[str], window: int, late_s: fl
     return Chores(due, *((kind, "") in found for kind in ("lease", "merge", "settle", "session")))
 
 
-@cache
-def _chores(names: tuple[str, ...]) -> Any:
-    over = exists().where(jobs.c.state.in_(("QUEUED", "RUNNING")), jobs.c.batches_left == 0)
-    merge = exists().where(
-        pubs.c.collected_at.is_(None), pubs.c.missing == 0, pubs.c.ready_at <= now() - bindparam("p_grace")
-    )
-    parts = [
-        _count("lease", "", exists().where(batches.c.lease_until < now())),
-        _count("merge", "", merge),
-        _count("settle", "", over),
-        _count("session", "", ANY_OVER),
-    ]
-    for number in range(len(names)):
-        name: Any = bindparam(f"p_name{number}")
-        of_backend = (batches.c.backend == name, batches.c.finished_at.is_(None))
-        waiting = select(batches.c.id).where(*of_backend, batches.c.state == "PENDING", batches.c.due_at <= now())
-        late = batches.c.due_at <= now() - bindparam("p_late")
-        parts += [
-            select(literal("due"), name, select(func.count()).select_from(
-                waiting.limit(bindparam("p_window")).subquery()
-            ).scalar_subquery()),
-            _count("late", name, exists().where(*of_backend, batches.c.state == "IN_FLIGHT", late)),
-            _count("late", name, exists().where(*of_backend, batches.c.state == "UNCERTAIN", late)),
-            _count("limited", name, exists().where(limits.c.backend == name)),
-        ]  # fmt: skip
-    return union_all(*parts)
+_SERVED: Any = each_of(bindparam("p_names")).table_valued("value", name="served")
+_OF_SERVED = (batches.c.backend == _SERVED.c.value, batches.c.finished_at.is_(None))
+_WAITING = select(batches.c.id).where(*_OF_SERVED, batches.c.state == "PENDING", batches.c.due_at <= now())
+_LATE = batches.c.due_at <= now() - bindparam("p_late")
+_COMPLETE = pubs.c.ready_at <= now() - bindparam("p_grace")
+_OVER = (jobs.c.state.in_(("QUEUED", "RUNNING")), jobs.c.batches_left == 0)
 
 
-def _count(kind: str, name: Any, there: Any) -> Any:
-    return select(literal(kind), literal(name) if name == "" else name, case((there, 1), else_=0))
+def _whether(kind: str, there: Any) -> Any:
+    return select(literal(kind), literal(""), case((there, 1), else_=0))
+
+
+def _of_each(kind: str, count: Any) -> Any:
+    return select(literal(kind), _SERVED.c.value, count).select_from(_SERVED)
+
+
+def _counted(query: Any) -> Any:
+    window = query.correlate(_SERVED).limit(bindparam("p_window")).subquery()
+    return select(func.count()).select_from(window).correlate(_SERVED).scalar_subquery()
+
+
+#: One term for each kind of chore, and not for each backend: SQLite takes no more than 500.
+_CHORES = union_all(
+    _whether("lease", exists().where(batches.c.lease_until < now())),
+    _whether("merge", exists().where(pubs.c.collected_at.is_(None), pubs.c.missing == 0, _COMPLETE)),
+    _whether("settle", exists().where(*_OVER)),
+    _whether("session", ANY_OVER),
+    _of_each("due", _counted(_WAITING)),
+    *(
+        _of_each("late", case((exists().where(*_OF_SERVED, batches.c.state == state, _LATE), 1), else_=0))
+        for state in ("IN_FLIGHT", "UNCERTAIN")
+    ),
+    _of_each("limited", case((exists().where(limits.c.backend == _SERVED.c.value), 1), else_=0)),
+)
 
 
 def owners(connection: Connection, worker: str) -> set[str]:

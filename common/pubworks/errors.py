@@ -24,6 +24,7 @@
     │   ├── JobNotFound
     │   ├── SessionNotFound
     │   ├── TokenNotFound
+    │   ├── WorkerNotFound
     │   └── BatchNotHeld
     ├── BrokerUnreachable            the queue
     └── AccessError                  who asks may not have it
@@ -136,6 +137,13 @@ class SessionNotFound(StoreError, KeyError):
 
 class TokenNotFound(StoreError, KeyError):
     """No token has this id."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class WorkerNotFound(StoreError, KeyError):
+    """No worker that could be asked to end has this id."""
 
     def __str__(self) -> str:
         return str(self.args[0])

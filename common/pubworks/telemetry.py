@@ -86,6 +86,7 @@ ACTIONS = {
     "spool.unreadable": Action("a file of the spool makes no sense; it was put aside", ("path", "error")),
     "store.away": Action("the database does not answer", ("error",)),
     "worker.child_died": Action("a process of a worker died; what it held was taken back", ("owner",)),
+    "worker.drains": Action("a worker was asked to end; it takes nothing more", ("worker",)),
     "worker.grace_over": Action(
         "a stopping worker had no more time; what it ran was handed back", ("worker", "seconds")
     ),

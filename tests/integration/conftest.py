@@ -45,8 +45,8 @@ _numbers = itertools.count(os.getpid() % 1000 * 1000)
 class Worker:
     """A worker process."""
 
-    def __init__(self, deployment: Deployment, process: subprocess.Popen, row) -> None:
-        self.process, self.id, self._deployment = process, row.id, deployment
+    def __init__(self, deployment: Deployment, process: subprocess.Popen, row, log: Path) -> None:
+        self.process, self.id, self.log, self._deployment = process, row.id, log, deployment
 
     def holds(self) -> list:
         """Return the batches that its processes hold."""
@@ -134,7 +134,7 @@ class Deployment:
         env = self.env | {f"PUBWORKS_{key.upper()}": str(value) for key, value in flags.items()}
         with program(command, env, log) as process:
             try:
-                yield Worker(self, process, eventually(lambda: self._signed_in(process), what="worker"))
+                yield Worker(self, process, eventually(lambda: self._signed_in(process), what="worker"), log)
             finally:
                 print(f"--- {log.name}\n{log.read_text()}")
 

@@ -19,6 +19,7 @@ from pubworks import queue
 from pubworks.client import Client, Sampler
 from pubworks.errors import SubmissionError
 from pubworks.settings import BackendEntry
+from pubworks.store.fleet import drain
 from pubworks.testing.servers import eventually, free_port
 
 WITH_BROKER = pytest.mark.parametrize("fleet", ["postgresql-redis", "postgresql-rabbitmq"], indirect=True)
@@ -140,6 +141,20 @@ def test_a_stopping_worker_finishes_what_it_runs(fleet):
         eventually(leaving.holds, what="the leaving worker holds a batch")
         leaving.process.terminate()
         fleet.open("gated", 50)
+        assert leaving.process.wait(30) == 0
+        assert not leaving.signed_in()
+        job.result(60)
+    assert {run["state"] for run in job.provider_jobs()} == {"DONE"}
+
+
+def test_a_drained_worker_finishes_what_it_runs_and_ends(fleet):
+    with fleet.worker("gated") as leaving:
+        job = fleet.submit("gated", [scan(8, 51)])
+        eventually(leaving.holds, what="the drained worker holds a batch")
+        with fleet.store.write() as connection:
+            assert drain(connection, leaving.id, silent_s=60).draining
+        eventually(lambda: "worker.drains" in leaving.log.read_text(), what="it was told")
+        fleet.open("gated", 51)
         assert leaving.process.wait(30) == 0
         assert not leaving.signed_in()
         job.result(60)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, update
 
+from pubworks.errors import WorkerNotFound
 from pubworks.store import fleet, limits, results
 from pubworks.store.fleet import Chores
 from pubworks.store.records import BackendFacts
@@ -171,3 +172,19 @@ def test_what_was_taught_can_be_forgotten(calls: Calls) -> None:
 def test_a_live_object_teaches_its_own_worker_only(calls: Calls) -> None:
     assert calls.do(fleet.learn, "live.x", max_shots=10) == {"max_shots": 10}
     assert calls.rows(backends) == []
+
+
+def test_a_worker_is_asked_to_end(calls: Calls) -> None:
+    for name, embedded in (("w-1", False), ("w-2", False), ("n-3", True)):
+        row = {"id": name, "host": "lab", "pid": 7, "concurrency": 1, "backends": ["aer"], "embedded": embedded}
+        calls.do(fleet.sign_in, row)
+    for part, problem in (("w-", "Several workers fit"), ("", "No worker ''"), ("n-3", "part of process 7 on lab")):
+        with pytest.raises(WorkerNotFound, match=problem):
+            calls.do(fleet.drain, part, 60.0)
+    assert calls.do(fleet.drain, "1", 60.0).draining
+    calls.do(fleet.sign_in, {"id": "w-1", "backends": ["aer"]})  # its next heartbeat
+    with calls.store.read() as connection:
+        looks = [fleet.chores(connection, (), 5, 30.0, 10.0, worker=name).draining for name in ("w-1", "w-2", "")]
+    assert looks == [True, False, False]
+    with pytest.raises(WorkerNotFound, match="No worker 'w-1' is alive"):
+        calls.do(fleet.drain, "w-1", -1.0)

@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from pubworks.errors import WorkerNotFound
 from pubworks.states import LEASED
 from pubworks.store.engine import each_of, now
 from pubworks.store.records import BackendFacts
@@ -41,9 +42,13 @@ class Chores:
     unmerged: bool
     unsettled: bool
     sessions_over: bool
+    #: Whether the worker that looks was asked to end.
+    draining: bool = False
 
 
-def chores(connection: Connection, names: Sequence[str], window: int, late_s: float, merge_grace_s: float) -> Chores:
+def chores(
+    connection: Connection, names: Sequence[str], window: int, late_s: float, merge_grace_s: float, *, worker: str = ""
+) -> Chores:
     """Return what there is to do, in one query.
 
     Args:
@@ -52,18 +57,20 @@ def chores(connection: Connection, names: Sequence[str], window: int, late_s: fl
         window: Count no further than this.
         late_s: Seconds after which a run that should have been looked at was forgotten by its worker.
         merge_grace_s: Seconds after which a complete PUB that is not merged was.
+        worker: The worker that looks, if it can be asked to end.
     """
     found = {
         (kind, name): count
         for kind, name, count in connection.execute(_CHORES, {
             "p_names": json.dumps(list(names)), "p_window": window, "p_late": late_s, "p_grace": merge_grace_s,
+            "p_worker": worker,
         })
         if count
     }  # fmt: skip
     limited = {name for kind, name in found if kind == "limited"}
     due = {name: 1 if name in limited else found.get(("due", name), 0) for name in names if ("due", name) in found}
     due |= {name: max(due.get(name, 0), 1) for kind, name in found if kind == "late"}
-    return Chores(due, *((kind, "") in found for kind in ("lease", "merge", "settle", "session")))
+    return Chores(due, *((kind, "") in found for kind in ("lease", "merge", "settle", "session", "drain")))
 
 
 _SERVED: Any = each_of(bindparam("p_names")).table_valued("value", name="served")
@@ -93,6 +100,7 @@ _CHORES = union_all(
     _whether("merge", exists().where(pubs.c.collected_at.is_(None), pubs.c.missing == 0, _COMPLETE)),
     _whether("settle", exists().where(*_OVER)),
     _whether("session", ANY_OVER),
+    _whether("drain", exists().where(workers.c.id == bindparam("p_worker"), workers.c.draining)),
     _of_each("due", _counted(_WAITING)),
     *(
         _of_each("late", case((exists().where(*_OF_SERVED, batches.c.state == state, _LATE), 1), else_=0))
@@ -119,6 +127,25 @@ def sign_in(connection: Connection, row: dict[str, Any]) -> None:
 def sign_out(connection: Connection, worker: str) -> None:
     """Remove a worker that stopped."""
     connection.execute(delete(workers).where(workers.c.id == worker))
+
+
+def drain(connection: Connection, part: str, silent_s: float) -> Row[Any]:
+    """Ask the worker whose id starts, or ends, so to take nothing more, finish what it runs, and end. Returns it.
+
+    Raises:
+        WorkerNotFound: No worker that is alive fits, or several do; or it lives in a client's process.
+    """
+    alive = list_workers(connection, silent_s)
+    fits = [row for row in alive if part and (row.id.startswith(part) or row.id.endswith(part))]
+    found = [row for row in fits if row.id == part] or fits
+    if len(found) != 1:
+        problem = f"Several workers fit {part!r}; give more of the id." if found else f"No worker {part!r} is alive."
+        raise WorkerNotFound(f"{problem} `pubworks workers` shows those there are.")
+    (row,) = found
+    if row.embedded:
+        raise WorkerNotFound(f"Worker {row.id} is a part of process {row.pid} on {row.host}, and ends with that.")
+    connection.execute(update(workers).where(workers.c.id == row.id).values(draining=True))
+    return next(row for row in list_workers(connection, silent_s) if row.id == found[0].id)
 
 
 def list_workers(connection: Connection, silent_s: float) -> Sequence[Row[Any]]:

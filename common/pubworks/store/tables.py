@@ -296,6 +296,10 @@ workers = Table(
     Column("concurrency", Integer, nullable=False),
     Column("started_at", Float, nullable=False),
     Column("seen_at", Float, nullable=False),
+    #: Whether it lives in a client's process, and ends with it.
+    Column("embedded", Boolean, nullable=False, server_default=false()),
+    #: Whether it was asked to take nothing more, finish and end; its keeper reads that.
+    Column("draining", Boolean, nullable=False, server_default=false()),
 )
 
 #: Append-only: what happened, for timelines and audits.

@@ -25,6 +25,7 @@ _BY_ERROR: tuple[tuple[type[errors.PubworksError], int], ...] = (
     (errors.BatchNotHeld, NOT_FOUND),
     (errors.SessionNotFound, NOT_FOUND),
     (errors.TokenNotFound, NOT_FOUND),
+    (errors.WorkerNotFound, NOT_FOUND),
     (errors.JobTimeout, TIMED_OUT),
     (errors.StoreUnreachable, UNREACHABLE),
     (errors.BrokerUnreachable, UNREACHABLE),

@@ -93,7 +93,7 @@ app.add_typer(modes.app, name="session", help="The same, and they go before thos
 app.command()(held.held)
 app.command()(held.resolve)
 app.add_typer(backends.app, name="backends")
-app.command()(fleet.workers)
+app.add_typer(fleet.app, name="workers")
 app.command()(worker.worker)
 app.command()(serve.serve)
 app.add_typer(token.app, name="token")

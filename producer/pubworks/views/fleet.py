@@ -97,6 +97,8 @@ def worker_document(row: Any) -> dict[str, Any]:
         "backends": list(row.backends),
         "concurrency": row.concurrency,
         "batches_held": row.holds,
+        "embedded": row.embedded,
+        "draining": row.draining,
         "started_at": iso(row.started_at),
         "seen_at": iso(row.seen_at),
     }

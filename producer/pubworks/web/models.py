@@ -209,6 +209,8 @@ class Worker(_Model):
     backends: list[str] = Field(examples=[["aria"]])
     concurrency: int = Field(examples=[2])
     batches_held: int = Field(examples=[1])
+    embedded: bool = Field(description="A part of a client's process; it cannot be drained.", examples=[False])
+    draining: bool = Field(description="It was asked to end.", examples=[False])
     started_at: str = Field(examples=[_AT])
     seen_at: str = Field(examples=[_AT])
 

@@ -44,6 +44,7 @@ _BY_ERROR: tuple[tuple[type[errors.PubworksError], Kind], ...] = (
     (errors.JobNotFound, Kind(HTTPStatus.NOT_FOUND, "No such job", "NOT_FOUND")),
     (errors.SessionNotFound, Kind(HTTPStatus.NOT_FOUND, "No such session", "NOT_FOUND")),
     (errors.TokenNotFound, Kind(HTTPStatus.NOT_FOUND, "No such token", "NOT_FOUND")),
+    (errors.WorkerNotFound, Kind(HTTPStatus.NOT_FOUND, "No such worker", "NOT_FOUND")),
     (errors.BatchNotHeld, Kind(HTTPStatus.NOT_FOUND, "No such held batch", "NOT_FOUND")),
     (errors.StoreUnreachable, Kind(HTTPStatus.SERVICE_UNAVAILABLE, "Database unreachable", "UNREACHABLE")),
     (errors.BrokerUnreachable, Kind(HTTPStatus.SERVICE_UNAVAILABLE, "Broker unreachable", "UNREACHABLE")),

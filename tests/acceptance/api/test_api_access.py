@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from pubworks.states import Scope
+from pubworks.store import fleet
 from pubworks.testing.servers import eventually
 
 
@@ -101,6 +102,20 @@ def test_every_change_is_told_in_the_audit_and_nothing_can_be_removed_from_it(se
     for change in ("DELETE FROM audit", "UPDATE audit SET who = 'nobody'"):
         with pytest.raises(DBAPIError, match="append-only"), served.client.store.write() as connection:
             connection.execute(text(change))
+
+
+def test_an_operator_drains_a_worker(served: Any) -> None:
+    with served.client.store.write() as connection:
+        row = {"id": "w-7", "host": "lab", "pid": 7, "concurrency": 1, "backends": ["basic"]}
+        fleet.sign_in(connection, row)
+    with served.user("ann") as ann, served.user("olga", Scope.OPERATE, Scope.ADMIN) as olga:
+        assert problem(ann.post("/v1/workers/w-7/drain"))[0] == 403
+        assert olga.post("/v1/workers/w-7/drain").json()["draining"]
+        assert problem(olga.post("/v1/workers/w-8/drain")) == (404, "WorkerNotFound", "NOT_FOUND")
+        assert [worker["draining"] for worker in ann.get("/v1/workers").json()["workers"]] == [True]
+        assert olga.get("/v1/audit", params={"limit": 1}).json()["entries"][0]["what"] == "POST /v1/workers/w-7/drain"
+    with served.client.store.write() as connection:
+        fleet.sign_out(connection, "w-7")
 
 
 def test_every_answer_has_strict_headers(served: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from pubworks.cli.watch import views_of
 from pubworks.cli.worker import celery_arguments
 
 
-def test_a_worker_runs_what_was_submitted_and_stops_when_told(place: Any, finish: Any) -> None:
+def test_a_worker_runs_what_was_submitted_and_ends_when_it_is_drained(place: Any, finish: Any) -> None:
     job_id = place.submit("bell.qpy", "--backend", "basic")
     worker = place.start("worker", "--backend", "basic", "--concurrency", "1")
     try:
@@ -21,11 +20,14 @@ def test_a_worker_runs_what_was_submitted_and_stops_when_told(place: Any, finish
         [listed] = place.run("workers", "--json").json["workers"]
         assert (listed["pid"], listed["backends"], listed["concurrency"]) == (worker.pid, ["basic"], 1)
         assert "basic" in place.run("workers").out
+        drained = place.run("workers", "drain", listed["id"], "--why", "new kernel")
+        assert (drained.code, "and ends" in drained.err) == (0, True)
+        assert place.run("audit", "--json").json["entries"][0]["why"] == "new kernel"
     finally:
-        worker.send_signal(signal.SIGTERM)
         ran = finish(worker)
     assert ran.code == 0, ran.err
     assert place.run("workers", "--json").json == {"workers": []}
+    assert place.run("workers", "drain", listed["id"]).code == 3
 
 
 def _last_state(job_id: str) -> str:

@@ -117,6 +117,7 @@ class KeeperStep(bootsteps.StartStopStep):
             app, self._store, settings, row, window=queue.WINDOW,
             backends=served, children=lambda: {os.getpid(), *_children(worker)},
             specs=registry.registered(settings), alone=_alone,
+            drain=lambda: os.kill(os.getpid(), signal.SIGTERM),  # whoever asks, there is one way to end well
         )  # fmt: skip
         worker_shutting_down.connect(lambda **_: self._limit_grace(worker, keeper), weak=False)
         worker_shutdown.connect(lambda **_: self._end(worker, keeper), weak=False)

@@ -55,7 +55,9 @@ class EmbeddedWorker:
     def __init__(self, app: Celery, store: Store, settings: Settings) -> None:
         self._app, self._settings = app, settings
         worker_id = str(ULID())
-        worker = {"id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "concurrency": _ROOM}
+        worker = {
+            "id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "concurrency": _ROOM, "embedded": True,
+        }  # fmt: skip
         self._pid = os.getpid()
         self._name = f"celery@embedded-{worker_id}"
         self._station = Station(settings, store, worker_id, room=_ROOM, waits=False)

@@ -56,17 +56,20 @@ class Keeper:
         specs: The registered backends, for their configured limits.
         describes: Whether to have backends built and described that nobody built before.
         alone: Set while the broker is away, for the worker's processes to see.
+        drain: Has the worker finish and end, when somebody asked for it; none: it ends with its process only.
     """
 
     def __init__(
         self, app: Celery, store: Store, settings: Settings, worker: dict[str, Any], *,
         backends: Callable[[], Sequence[str]], window: int, children: Callable[[], set[int]],
         specs: Mapping[str, BackendSpec], describes: bool = True, alone: Flag | None = None,
+        drain: Callable[[], object] | None = None,
     ) -> None:  # fmt: skip
         self._app, self._store, self._settings, self._worker = app, store, settings, worker
         self._backends, self._window, self._children = backends, window, children
         self._specs, self._describes, self._asked, self._configured = specs, describes, False, False
         self._spool = Spool.of(settings)
+        self._drain, self._looks_as = drain, worker["id"] if drain else ""
         self._alive: set[int] = set()
         self._alone, self._away_since = alone or threading.Event(), 0.0
         #: Held during a round: who forks takes it first, since a child inherits whatever is half done.
@@ -92,7 +95,11 @@ class Keeper:
         """Look once, and see to what is there."""
         names = self._backends()
         with self._store.read() as connection:
-            chores = fleet.chores(connection, names, self._window, LATE_S, MERGE_GRACE_S)
+            chores = fleet.chores(connection, names, self._window, LATE_S, MERGE_GRACE_S, worker=self._looks_as)
+        if chores.draining and self._drain is not None:
+            log("worker.drains", worker=self._worker["id"])
+            self._drain()
+            self._drain = None  # once: asked again, Celery would not wait for what runs
         self._free_children()
         see_to(self._store, chores)
         self._spool.replay(self._store)

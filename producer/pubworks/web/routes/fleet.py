@@ -65,3 +65,12 @@ def workers(desk: AtDesk, _who: Reader) -> dict[str, Any]:
     with desk.session.store.read() as connection:
         rows = fleet.list_workers(connection, desk.session.settings.lease_s)
     return {"workers": [worker_document(row) for row in rows]}
+
+
+@router.post("/workers/{worker_id}/drain", response_model=models.Worker)
+def drain_worker(
+    worker_id: Annotated[str, Path(description="The worker's id.", max_length=64)], desk: AtDesk, _who: Operator
+) -> dict[str, Any]:
+    """Have a worker take nothing more, finish what it runs, hand back what takes too long, and end."""
+    with desk.session.store.write() as connection:
+        return worker_document(fleet.drain(connection, worker_id, desk.session.settings.lease_s))

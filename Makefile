@@ -12,7 +12,7 @@ PROVIDER_SETS ?= one two oldest
 export QISKIT_PARALLEL ?= FALSE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports bench api-hunt chaos chaos-ci test-providers worker lock clean
+.PHONY: help demo test lint types imports bench bench-scale api-hunt chaos chaos-ci test-providers worker lock clean
 
 help: ## Explain the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -42,6 +42,9 @@ imports: $(READY) ## Check the layers of the architecture
 
 bench: $(READY) ## Measure pubworks beside its alternatives, in one run
 	$(BIN)/python -m benchmarks
+
+bench-scale: $(READY) ## Measure how work grows with workers; ARGS=--docs writes docs/scaling.md
+	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 api-hunt: $(READY) ## Call the REST API in ways made up from its description
 	API_EXAMPLES=200 $(BIN)/python -m pytest -q --timeout 1800 tests/acceptance/api/test_api_schema.py $(ARGS)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pubworks.errors import ConfigError
+from pubworks.stack import programs
 from pubworks.stack.place import Place
 from pubworks.stack.slot import Service, Slot
 from pubworks.testing.servers import eventually
 
-#: Starts a child that outlives it, and ignores being asked to stop.
-STUBBORN = "trap '' TERM; sleep 600 & sleep 600"
+#: Ignores being asked to stop, says so in a file, and starts a child that outlives it.
+STUBBORN = """trap '' TERM; : > "$0"; sleep 600 & sleep 600"""
 
 
 @pytest.fixture
@@ -50,7 +53,8 @@ def test_a_slot_is_taken_while_its_process_runs(folder: Path) -> None:
 
 def test_what_does_not_stop_is_killed_with_all_that_it_started(folder: Path) -> None:
     slot = Slot(folder, "it")
-    process = start(slot, "sh", "-c", STUBBORN)
+    process = start(slot, "sh", "-c", STUBBORN, str(folder / "ready"))
+    eventually((folder / "ready").exists)
     assert slot.stop(signal.SIGTERM, 0.2)
     assert process.wait(10) == -signal.SIGKILL
     assert not slot.is_taken()
@@ -99,3 +103,16 @@ def test_ports_and_passwords_stay_while_they_can(tmp_path: Path) -> None:
     place.choose()
     assert (place.database_url, place.broker_url) == urls
     assert len({place.access("postgres").password, place.access("redis").password}) == 2
+
+
+def test_a_port_is_kept_unless_somebody_took_it(folder: Path) -> None:
+    place = Place(folder)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place.choose_port(port := programs.free_port())
+        place.choose_port(None)
+        assert place.url == f"http://127.0.0.1:{port}"
+        with pytest.raises(ConfigError, match="Choose another: --port"):
+            place.choose_port(taken.getsockname()[1])
+    with socket.create_server(("127.0.0.1", port)):
+        place.choose_port(None)
+    assert place.url != f"http://127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""``python -m pubworks.stack FOLDER WORKERS CONCURRENCY GRACE_S``: what ``pubworks up`` leaves behind."""
+"""``python -m pubworks.stack FOLDER WORKERS CONCURRENCY GRACE_S PORT``: what ``pubworks up`` leaves behind."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from pubworks.stack.supervisor import Supervisor, tell
 
 def main() -> int:
     """Run the supervisor; returns its exit code."""
-    folder, num_workers, concurrency, grace_s = sys.argv[1:]
+    folder, num_workers, concurrency, grace_s, port = sys.argv[1:]
+    supervisor = Supervisor(
+        Place(Path(folder)), int(num_workers), int(concurrency) or None, float(grace_s), port=int(port) or None
+    )
     try:
-        Supervisor(Place(Path(folder)), int(num_workers), int(concurrency) or None, float(grace_s)).run()
+        supervisor.run()
     except PubworksError as error:
         tell(f"error: {error}")
         return 1

@@ -7,12 +7,14 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from pubworks.errors import ConfigError
 from pubworks.settings import STACK_CONNECTION, Settings
 from pubworks.stack import programs
 
-#: The servers that need a port and a password.
-_SERVERS = ("postgres", "redis")
+#: Port at which the API and the page are first looked for.
+PORT = 8080
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Access:
     """How a server is reached: on 127.0.0.1."""
 
     port: int
-    password: str
+    #: Empty where tokens tell who may use it.
+    password: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,17 +55,40 @@ class Place:
 
     def access(self, server: str) -> Access:
         """Return a server's port and password, which are made the first time."""
-        return Access(**json.loads((self.folder / "access.json").read_text())[server])
+        return Access(**self._known()[server])
 
     def choose(self) -> None:
-        """Choose ports and passwords where there are none yet, and other ports for those that somebody else took."""
-        file = self.folder / "access.json"
-        known = json.loads(file.read_text()) if file.exists() else {}
-        for server in _SERVERS:
+        """Choose ports and passwords of the database and the broker where there are none, or somebody took the port."""
+        known = self._known()
+        for server in ("postgres", "redis"):
             access = known.setdefault(server, {"port": 0, "password": secrets.token_hex(16)})
             if not access["port"] or not programs.is_free(access["port"]):
                 access["port"] = programs.free_port()
-        write_secret(file, json.dumps(known))
+        self._keep(known)
+
+    def choose_port(self, wanted: int | None) -> None:
+        """Choose the port of the API and the page: the one before, or another if somebody took that.
+
+        Args:
+            wanted: The one that it must be; None: any.
+
+        Raises:
+            ConfigError: Somebody else listens at ``wanted``.
+        """
+        known = self._known()
+        port = wanted or known.get("server", {}).get("port", PORT)
+        if not programs.is_free(port):
+            if wanted:
+                raise ConfigError(f"Another program listens on port {wanted} of 127.0.0.1. Choose another: --port.")
+            port = programs.free_port()
+        self._keep({**known, "server": {"port": port}})
+
+    def _known(self) -> dict[str, dict[str, Any]]:
+        file = self.folder / "access.json"
+        return dict(json.loads(file.read_text())) if file.exists() else {}
+
+    def _keep(self, known: dict[str, dict[str, Any]]) -> None:
+        write_secret(self.folder / "access.json", json.dumps(known))
 
     @property
     def database_url(self) -> str:
@@ -75,6 +101,11 @@ class Place:
         """The URL of its broker."""
         access = self.access("redis")
         return f"redis://:{access.password}@127.0.0.1:{access.port}/0"
+
+    @property
+    def url(self) -> str:
+        """The URL of its API and page."""
+        return f"http://127.0.0.1:{self.access('server').port}"
 
     def connect(self) -> None:
         """Have every later command find it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import signal
@@ -9,6 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from pubworks.errors import ConfigError
@@ -108,6 +111,28 @@ def _answers(url: str) -> bool:
         try:
             return bool(connection.ping())
         except client.RedisError:
+            return False
+
+
+def server(place: Place) -> Service:
+    """Return the API and the page.
+
+    Raises:
+        ConfigError: What it needs is not installed.
+    """
+    programs.wheel("uvicorn")
+    port = place.access("server").port
+    command = (sys.executable, "-m", "pubworks.cli.main", "serve", "--port", str(port))
+    return Service("server", command, lambda _: _is_healthy(port), environment_of(place))
+
+
+def _is_healthy(port: int) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=2)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", "/v1/health")
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, HTTPException):
             return False
 
 

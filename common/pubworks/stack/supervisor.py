@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 
 from pubworks.errors import ConfigError
@@ -37,10 +37,16 @@ class Supervisor:
         num_workers: How many workers.
         concurrency: Processes of each; None for one a processor.
         grace_s: Seconds that a stopping worker may use to finish what it runs.
+        port: Where the API and the page must be; None: where they can.
+        ready: Called when all work.
     """
 
-    def __init__(self, place: Place, num_workers: int, concurrency: int | None, grace_s: float) -> None:
+    def __init__(
+        self, place: Place, num_workers: int, concurrency: int | None, grace_s: float, *,
+        port: int | None = None, ready: Callable[[], object] = lambda: None,
+    ) -> None:  # fmt: skip
         self._place, self._num_workers, self._concurrency, self._grace_s = place, num_workers, concurrency, grace_s
+        self._port, self._ready = port, ready
         self._stopping = threading.Event()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._ends: dict[str, tuple[int, float]] = {}
@@ -69,13 +75,17 @@ class Supervisor:
     def _bring_up(self) -> list[Service]:
         """Start all in order, each when those before it work; what runs already stays."""
         kept: list[Service] = []
-        if not Slot(self._place.folder, "postgres").is_taken() and not Slot(self._place.folder, "redis").is_taken():
+        runs = running(self._place)
+        if "server" not in runs:
+            self._place.choose_port(self._port)
+        if "postgres" not in runs and "redis" not in runs:
             self._place.choose()
         for make in (services.postgres, services.redis):
             kept.append(make(self._place))
             self._start(kept[-1])
         self._upgrade()
-        crew = list(services.workers(self._place, self._num_workers, self._concurrency, self._grace_s))
+        crew = [services.server(self._place)]
+        crew += services.workers(self._place, self._num_workers, self._concurrency, self._grace_s)
         _stop_others(self._place, {service.name for service in (*kept, *crew)}, self._grace_s)
         for service in crew:
             self._launch(service)
@@ -84,6 +94,7 @@ class Supervisor:
         if not self._stopping.is_set():
             self._place.connect()
             tell("up")
+            self._ready()
         return [*kept, *crew]
 
     def _start(self, service: Service) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pubworks.cli import render
+from pubworks.cli import render, welcome
 from pubworks.cli.jobs import AsJson
 from pubworks.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pubworks.settings import Settings
     from pubworks.stack.place import Place
     from pubworks.stack.slot import Slot
@@ -30,25 +33,32 @@ def up(
         int | None,
         typer.Option("--concurrency", "-c", min=1, help="Processes of each; by default one for each processor."),
     ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of the API and the page; by default 8080, or a free one, and kept."),
+    ] = None,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay, until Ctrl-C or SIGTERM, which do what `pubworks down` does.")
     ] = False,
     status: Annotated[bool, typer.Option("--status", help="Only say what runs.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start a private PostgreSQL, Redis and workers, and return when they work.
+    """Start a private PostgreSQL, Redis, workers, API and page, print URL and token, and return when they work.
 
     Every later command and Client() of yours on this machine uses them, until `pubworks down`. Jobs and results stay
     in the data directory; `pubworks up` again goes on with them.
     """
     settings, place = _place()
-    if not status:
-        _check_settings(settings, place)
-        if foreground:
-            _stay(place, workers, concurrency, settings.shutdown_grace_s)
-            return
-        _bring_up(place, workers, concurrency, settings.shutdown_grace_s)
-    _show(place, as_json)
+    if status:
+        welcome.show(place, as_json)
+        return
+    _check_settings(settings, place)
+    if foreground:
+        _stay(place, workers, concurrency, settings.shutdown_grace_s, port)
+        return
+    words = (str(workers), str(concurrency or 0), str(settings.shutdown_grace_s), str(port or 0))
+    _bring_up(place, words)
+    welcome.show(place, as_json, welcome.new_token(place))
 
 
 def down() -> None:
@@ -92,18 +102,17 @@ def _check_settings(settings: Settings, place: Place) -> None:
             )
 
 
-def _bring_up(place: Place, workers: int, concurrency: int | None, grace_s: float) -> None:
+def _bring_up(place: Place, words: Sequence[str]) -> None:
     from pubworks.stack.slot import Service, Slot
     from pubworks.stack.supervisor import SUPERVISOR, command
 
     place.make()
     slot = Slot(place.folder, SUPERVISOR)
     begins = slot.log.stat().st_size if slot.log.exists() else 0
-    words = (str(workers), str(concurrency or 0), str(grace_s))
     before = place.connected_as()
     if slot.start(Service(SUPERVISOR, command(place, words), bool)) is None:
         before = None
-        render.say("It is up already; its workers stay as they are. To change them: pubworks down, then up.")
+        render.say("It is up already; workers and port stay as they are. To change them: pubworks down, then up.")
     try:
         _await(slot, place, begins, before)
     except KeyboardInterrupt:
@@ -125,6 +134,7 @@ def _await(slot: Slot, place: Place, begins: int, before: int | None) -> None:
                 f"pubworks does not come up; the lines above, and the logs in {slot.log.parent}, say why."
             )
         time.sleep(_LOOK_S)
+    _tell_news(slot.log, begins)
 
 
 def _tell_news(log: Path, begins: int) -> int:
@@ -136,7 +146,7 @@ def _tell_news(log: Path, begins: int) -> int:
         return int(file.tell())
 
 
-def _stay(place: Place, workers: int, concurrency: int | None, grace_s: float) -> None:
+def _stay(place: Place, workers: int, concurrency: int | None, grace_s: float, port: int | None) -> None:
     from pubworks.stack.slot import Slot
     from pubworks.stack.supervisor import SUPERVISOR, Supervisor
 
@@ -146,27 +156,15 @@ def _stay(place: Place, workers: int, concurrency: int | None, grace_s: float) -
             raise ConfigError("It is up already. Stop it first: pubworks down")
         file.write(str(os.getpid()).encode())
         file.flush()
-        Supervisor(place, workers, concurrency, grace_s).run()
+        Supervisor(place, workers, concurrency, grace_s, port=port, ready=lambda: _greet(place)).run()
 
 
-def _show(place: Place, as_json: bool) -> None:
-    from pubworks.stack.slot import Slot
-    from pubworks.stack.supervisor import SUPERVISOR, running
-
-    names = running(place)
-    processes = [{"name": name, "pid": Slot(place.folder, name).pid()} for name in names]
-    is_up = place.connection.exists() and Slot(place.folder, SUPERVISOR).is_taken()
-    if as_json:
-        render.emit({"up": is_up, "folder": str(place.folder), "processes": processes})
-        return
-    for process in processes:
-        typer.echo(f"{process['name']:<12}  pid {process['pid']}")
-    if is_up:
-        render.say(f"pubworks is up; every pubworks command and Client() of yours here uses it. Data: {place.folder}")
-    elif names:
-        render.say("It is not whole: its supervisor is gone, or it is on its way. Mend it: pubworks up; stop it: down")
+def _greet(place: Place) -> None:
+    """Say where it is; only a terminal is shown a token: a service manager would keep it in its log."""
+    if sys.stdout.isatty():
+        welcome.show(place, as_json=False, token=welcome.new_token(place))
     else:
-        render.say("Nothing is up. Start it: pubworks up")
+        welcome.say_where(place)
 
 
 def _longest_s(grace_s: float) -> float:

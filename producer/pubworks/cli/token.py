@@ -123,10 +123,11 @@ def by_hand(what: str, why: str | None) -> AbstractContextManager[None]:
     """Have what this command changes be told of in the audit."""
     from pubworks.store.audit import Author, acting
 
-    return acting(Author(f"cli:{_account()}", f"pubworks {what}", why))
+    return acting(Author(f"cli:{account()}", f"pubworks {what}", why))
 
 
-def _account() -> str:
+def account() -> str:
+    """Return the name of the account that runs this command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may run under a number that has no name

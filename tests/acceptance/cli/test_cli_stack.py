@@ -1,16 +1,18 @@
-"""``pubworks up`` and ``down``: a whole machine's PostgreSQL, Redis and workers, through crashes of any of them."""
+"""``pubworks up`` and ``down``: a whole machine's PostgreSQL, Redis, workers and API, through any crash."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from qiskit import QuantumCircuit
 
@@ -57,6 +59,16 @@ def names() -> list[str]:
     return [process["name"] for process in status()["processes"]]  # type: ignore[index]
 
 
+def logs_of(place: Place) -> str:
+    return "".join(path.read_text() for path in (place.folder / "log").iterdir())
+
+
+def shown_by(text: str) -> tuple[str, str]:
+    """Return the URL and the token of what ``up`` showed."""
+    shown = dict(line.split(maxsplit=1) for line in text.splitlines())
+    return shown["url"], shown["token"]
+
+
 def kill(place: Place, name: str) -> None:
     os.kill(Slot(place.folder, name).pid(), signal.SIGKILL)
     Slot(place.folder, name).wait(10)
@@ -80,23 +92,28 @@ def test_up_goes_on_where_it_stopped_and_down_stops_all_whatever_died(place: Pla
         secrets = [place.access(server).password for server in ("postgres", "redis")]
         shown = pubworks("config", "show").stdout + pubworks("doctor").stdout
         assert "pubworks up" in shown
-        logs = "".join(path.read_text() for path in (place.folder / "log").iterdir())
-        assert not [secret for secret in secrets if secret in shown + logs]
+        assert not [secret for secret in (*secrets, "pw_") if secret in shown + logs_of(place)]
 
-        kill(place, "worker-1")
-        eventually(lambda: Slot(place.folder, "worker-1").is_taken(), 30, "a new worker")
+        for name in ("worker-1", "server"):
+            kill(place, name)
+            eventually(Slot(place.folder, name).is_taken, 30, f"a new {name}")
         kill(place, "supervisor")
         foreground.wait(10)
     redis = Slot(place.folder, "redis").pid()
     kill(place, "postgres")
     assert "Mend it: pubworks up" in pubworks("doctor", code=5).stdout
 
-    pubworks("up", "--workers", "2", "--concurrency", "1")
+    url, token = shown_by(pubworks("up", "--workers", "2", "--concurrency", "1").stdout)
     assert status()["up"]
-    assert names() == ["postgres", "redis", "worker-1", "worker-2"]
+    assert names() == ["postgres", "redis", "server", "worker-1", "worker-2"]
+    me = httpx.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {token}"}, trust_env=False).json()
+    assert me["scopes"] == ["admin"]
     assert Slot(place.folder, "redis").pid() == redis, "what runs stays"
     assert "10" in pubworks("result", job_id, "--json").stdout
-    assert "up already" in pubworks("up").stderr
+    again = pubworks("up")
+    assert "up already" in again.stderr
+    assert "another: pubworks token create" in again.stderr
+    assert "pw_" not in again.stdout + logs_of(place), "a token is shown once"
 
     kill(place, "supervisor")
     assert "Jobs and results are kept" in pubworks("down").stderr
@@ -111,6 +128,9 @@ def test_what_would_not_be_found_later_is_not_started(place: Place, monkeypatch:
     assert "environment PUBWORKS_BROKER) names another place" in pubworks("up", code=2).stderr
     monkeypatch.delenv("PUBWORKS_BROKER")
     place.make()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"listens on port {port}" in pubworks("up", "--port", port, code=2).stderr
     (place.folder / "postgres").mkdir()
     (place.folder / "postgres" / "PG_VERSION").write_text("9\n")
     refused = pubworks("up", code=2).stderr

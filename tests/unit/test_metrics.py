@@ -30,6 +30,8 @@ def counted() -> CollectorRegistry:
     counts("batch.done", {"backend": "aer", "circuits": 3, "shots": 300, "seconds": 0.1})
     counts("batch.trouble", {"backend": "aer", "cause": "REJECTED"})
     counts("store.away", {"error": "gone"})
+    for method, path in (("GET", "/v1/jobs"), ("GET", "/v1/events"), ("BREW", "/v1/jobs")):
+        counts("api.answered", {"method": method, "path": path, "status": 200, "seconds": 0.3})
     return registry
 
 
@@ -45,6 +47,13 @@ def test_processes_count_what_is_logged(counted: CollectorRegistry) -> None:
     assert value("pubworks_stage_seconds_sum", backend="aer", stage="queued") == 2.0
     assert value("pubworks_stage_seconds_count", backend="aer", stage="queued") == 1
     assert value("pubworks_stage_seconds_count", backend="aer", stage="store") == 1
+    assert value("pubworks_requests_total", method="GET", status="200") == 2
+    assert value("pubworks_requests_total", method="other", status="200") == 1, "anybody may make a method up"
+    assert value("pubworks_request_seconds_count", method="GET") == 1, "a stream lasts as long as somebody watches"
+
+
+def test_every_metric_of_the_processes_is_there(counted: CollectorRegistry) -> None:
+    assert {family.name for family in counted.collect()} == {name.removesuffix("_total") for name in OF_PROCESSES}
 
 
 def test_every_stage_is_measured_by_a_field_of_the_vocabulary() -> None:

@@ -37,16 +37,17 @@ class FleetCollector:
     Args:
         settings: Which backends there are, and their policies.
         store: The database.
-        spool: The folder of provider ids that the database does not have yet.
+        spool: The folder of provider ids that the database does not have yet; None where no worker is.
     """
 
-    def __init__(self, settings: Settings, store: Store, spool: Path) -> None:
+    def __init__(self, settings: Settings, store: Store, spool: Path | None = None) -> None:
         self._settings, self._store, self._spool = settings, store, spool
         self._names = set(registry.registered(settings))
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Look, and yield every gauge that has a value."""
-        yield _gauge("pubworks_spool_files", [((), len(list(self._spool.glob("*.json"))))])
+        if self._spool is not None:
+            yield _gauge("pubworks_spool_files", [((), len(list(self._spool.glob("*.json"))))])
         try:
             look = self._look()
         except StoreError:

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 #: Upper bounds of the histogram's buckets, in seconds: from a call on the loopback to a queue of days.
 _BUCKETS_S = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0)
 
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
+
+#: Paths whose answers last as long as somebody watches.
+_STREAMS = frozenset(("/v1/events",))
+
 #: Action -> the stage that ends with it, and the field with its seconds.
 _STAGES = {
     "batch.claimed": (Stage.QUEUED, "waited_s"),
@@ -36,12 +41,14 @@ class Counts:
         def counter(name: str) -> Counter:
             return Counter(name, OF_PROCESSES[name].meaning, OF_PROCESSES[name].labels, registry=registry)
 
+        def histogram(name: str) -> Histogram:
+            of = OF_PROCESSES[name]
+            return Histogram(name, of.meaning, of.labels, registry=registry, buckets=_BUCKETS_S)
+
         self._actions, self._attempts = counter("pubworks_actions_total"), counter("pubworks_attempts_total")
         self._circuits, self._shots = counter("pubworks_circuits_total"), counter("pubworks_shots_total")
-        stage = OF_PROCESSES["pubworks_stage_seconds"]
-        self._stages = Histogram(
-            "pubworks_stage_seconds", stage.meaning, stage.labels, registry=registry, buckets=_BUCKETS_S
-        )
+        self._stages = histogram("pubworks_stage_seconds")
+        self._requests, self._answers = counter("pubworks_requests_total"), histogram("pubworks_request_seconds")
 
     def __call__(self, action: str, fields: dict[str, Any]) -> None:
         """Count one action."""
@@ -55,3 +62,11 @@ class Counts:
             self._shots.labels(fields["backend"]).inc(fields["shots"])
         elif action == "batch.trouble":
             self._attempts.labels(fields["backend"], fields["cause"]).inc()
+        elif action == "api.answered":
+            self._count_request(fields)
+
+    def _count_request(self, fields: dict[str, Any]) -> None:
+        method = fields["method"] if fields["method"] in _METHODS else "other"  # anybody may make one up
+        self._requests.labels(method, fields["status"]).inc()
+        if fields["path"] not in _STREAMS:
+            self._answers.labels(method).observe(fields["seconds"])

@@ -1,15 +1,20 @@
-"""``/metrics`` of a worker: its processes and the fleet."""
+"""``/metrics`` at a port of its own: of a worker, its processes and the fleet, and of the server."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import threading
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from pubworks.errors import ConfigError
 from pubworks.telemetry import listen
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 
 class MetricsServer:
@@ -28,8 +33,7 @@ class MetricsServer:
     def __init__(self, host: str, port: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="pubworks-metrics-")
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = self._folder.name  # read when the library is imported
-        from prometheus_client import CollectorRegistry, make_wsgi_app
-        from prometheus_client.exposition import ThreadingWSGIServer
+        from prometheus_client import CollectorRegistry
         from prometheus_client.multiprocess import MultiProcessCollector
 
         from pubworks.metrics.process import Counts
@@ -40,13 +44,10 @@ class MetricsServer:
         registry = CollectorRegistry()
         registry.register(self._values)
         try:
-            self._server = make_server(host, port, make_wsgi_app(registry), ThreadingWSGIServer, _Quiet)
-        except OSError as error:
+            self._server = _listening(host, port, registry)
+        except ConfigError:
             self._folder.cleanup()
-            raise ConfigError(
-                f"Metrics cannot be shown at {host}:{port}: {error.strerror or error}. Choose another port with "
-                "--metrics-port N, or mend PUBWORKS_METRICS_PORT and PUBWORKS_METRICS_HOST."
-            ) from error
+            raise
         busy = self._values.busy
         os.register_at_fork(before=busy.acquire, after_in_parent=busy.release, after_in_child=self._leave_to_parent)
 
@@ -64,6 +65,49 @@ class MetricsServer:
     def _leave_to_parent(self) -> None:
         self._values.busy.release()
         self._server.socket.close()
+
+
+def registry_of(collector: Any) -> CollectorRegistry:
+    """Return what this process counts from now on, and what a collector gives."""
+    from prometheus_client import CollectorRegistry
+
+    from pubworks.metrics.process import Counts
+
+    registry = CollectorRegistry()
+    listen(Counts(registry))
+    registry.register(_Values([collector]))
+    return registry
+
+
+@contextmanager
+def showing(host: str, port: int, registry: CollectorRegistry) -> Iterator[None]:
+    """Answer Prometheus as long as the context lasts.
+
+    Raises:
+        ConfigError: Nothing can listen there.
+    """
+    server = _listening(host, port, registry)
+    thread = threading.Thread(target=server.serve_forever, name="pubworks-metrics", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _listening(host: str, port: int, registry: CollectorRegistry) -> WSGIServer:
+    from prometheus_client import make_wsgi_app
+    from prometheus_client.exposition import ThreadingWSGIServer
+
+    try:
+        return make_server(host, port, make_wsgi_app(registry), ThreadingWSGIServer, _Quiet)
+    except OSError as error:
+        raise ConfigError(
+            f"Metrics cannot be shown at {host}:{port}: {error.strerror or error}. Choose another port with "
+            "--metrics-port N, or mend PUBWORKS_METRICS_PORT and PUBWORKS_METRICS_HOST."
+        ) from error
 
 
 class _Values:

@@ -37,7 +37,7 @@ class Stage(StrEnum):
     MERGE = "merge"
 
 
-#: Counted in the processes of a worker, and added up over them.
+#: Counted in the processes of a worker, and added up over them; the server counts what happens in it.
 OF_PROCESSES = {
     "pubworks_actions_total": Metric(
         Kind.COUNTER, ("action",), "Actions, whether they are written to the log or not"
@@ -50,9 +50,15 @@ OF_PROCESSES = {
     "pubworks_stage_seconds": Metric(
         Kind.HISTOGRAM, ("backend", "stage"), f"Seconds by stage: {', '.join(Stage)}"
     ),
+    "pubworks_requests_total": Metric(
+        Kind.COUNTER, ("method", "status"), "Requests to the server, by how they were answered"
+    ),
+    "pubworks_request_seconds": Metric(
+        Kind.HISTOGRAM, ("method",), "Seconds until a request was answered; streams of events are left out"
+    ),
 }  # fmt: skip
 
-#: Read from the database when somebody looks: the same at every worker, so take their max, not their sum.
+#: Read from the database when somebody looks: the same at every worker and server, so take their max, not their sum.
 OF_THE_FLEET = {
     "pubworks_database_up": Metric(Kind.GAUGE, (), "Whether the database answered: without, the rest is missing"),
     "pubworks_batches": Metric(Kind.GAUGE, ("backend", "state"), "Batches that have not ended"),
@@ -66,6 +72,6 @@ OF_THE_FLEET = {
     "pubworks_failures_in_a_row": Metric(Kind.GAUGE, ("backend",), "Failures of the backend since it last worked"),
     "pubworks_breaker_open": Metric(Kind.GAUGE, ("backend",), "Whether its breaker is open"),
     "pubworks_spool_files": Metric(
-        Kind.GAUGE, (), "Provider ids on this machine's disk that the database does not have yet"
+        Kind.GAUGE, (), "Provider ids on a worker's disk that the database does not have yet"
     ),
 }  # fmt: skip

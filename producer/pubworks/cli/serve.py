@@ -20,6 +20,10 @@ def serve(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 chooses a free one.")] = 8080,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Answer Prometheus at /metrics of this port too, without a token."),
+    ] = None,
 ) -> None:
     """Serve the REST API, until Ctrl-C or SIGTERM: then what was asked is finished. Workers run beside it."""
     from pubworks.settings import load_settings
@@ -35,7 +39,7 @@ def serve(
     from pubworks.web.server import serve as run
 
     _set_up_log(settings)
-    run(settings, host, port, _tell)
+    run(settings, host, port, _tell, metrics_port)
 
 
 def _set_up_log(settings: Settings) -> None:

@@ -11,6 +11,8 @@ from fastapi import Depends, FastAPI, Header
 from fastapi.routing import APIRoute
 
 from pubworks.client import Client
+from pubworks.metrics.fleet import FleetCollector
+from pubworks.metrics.server import registry_of
 from pubworks.policy import Rate
 from pubworks.store.audit import LONGEST_WHY
 from pubworks.views.session import Session
@@ -21,9 +23,11 @@ from pubworks.web.feed import Feed
 from pubworks.web.gate import Gate
 from pubworks.web.reader import Reader
 from pubworks.web.requests import JobRequest
-from pubworks.web.routes import access, events, fleet, held, jobs, results, submission
+from pubworks.web.routes import access, events, fleet, held, jobs, metrics, results, submission
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from pubworks.settings import Settings
 
 #: How often one address may come without a valid token.
@@ -51,7 +55,7 @@ def create_app(settings: Settings) -> Gate:
         SchemaOutOfDate: Its schema is another one.
     """
     client = Client(settings, works=False)  # opens the database, and has qiskit imported in the main thread
-    desk = Desk(client, Session(settings, client.store), Reader(), Feed(client.store))
+    desk = Desk(client, Session(settings, client.store), Reader(), Feed(client.store), _metrics(client))
     app = FastAPI(
         title="pubworks", version=version("pubworks"), description="Durable jobs of Qiskit primitives on any backend.",
         openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None, lifespan=_lifespan,
@@ -67,6 +71,7 @@ def create_app(settings: Settings) -> Gate:
         fleet.router,
         held.router,
         access.router,
+        metrics.router,
     ):
         app.include_router(router, responses=_PROBLEMS, dependencies=[Depends(_reason)])
     _describe(app)
@@ -74,6 +79,10 @@ def create_app(settings: Settings) -> Gate:
         app, desk, of_tokens=Buckets(Rate.parse(settings.api_rate)),
         of_strangers=Buckets(Rate.parse(_OF_STRANGERS)), max_upload_bytes=settings.api_max_upload_bytes,
     )  # fmt: skip
+
+
+def _metrics(client: Client) -> CollectorRegistry:
+    return registry_of(FleetCollector(client.settings, client.store))
 
 
 def _operation_id(route: APIRoute) -> str:

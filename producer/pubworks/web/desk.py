@@ -16,6 +16,8 @@ from pubworks.store.tokens import Principal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from prometheus_client import CollectorRegistry
+
     from pubworks.client import Client
     from pubworks.views.session import Session
     from pubworks.web.feed import Feed
@@ -30,6 +32,7 @@ class Desk:
     session: Session
     reader: UploadReader
     feed: Feed
+    metrics: CollectorRegistry
 
     def job(self, job_id: str, who: Principal) -> Job:
         """Return the handle of a job that they may see.

@@ -11,20 +11,25 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from pubworks.errors import ConfigError
+from pubworks.metrics.server import showing
 from pubworks.store import tokens
 from pubworks.web.app import create_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from types import FrameType
 
     from pubworks.settings import Settings
+    from pubworks.web.desk import Desk
 
 #: Connections at once, over which others are turned away.
 _MOST_CONNECTIONS = 1000
 
 
-def serve(settings: Settings, host: str, port: int, tell: Callable[[str], object]) -> None:
+def serve(
+    settings: Settings, host: str, port: int, tell: Callable[[str], object], metrics_port: int | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT; then finish what was asked, and take nothing more.
 
     Args:
@@ -32,6 +37,7 @@ def serve(settings: Settings, host: str, port: int, tell: Callable[[str], object
         host: The address to listen on.
         port: The port; 0 chooses one.
         tell: Called with the URL, once it answers.
+        metrics_port: Where Prometheus may ask without a token, at ``metrics_host`` of the settings; None: nowhere.
 
     Raises:
         ConfigError: The address is not this machine's own, and nobody has a token; or it is taken.
@@ -43,7 +49,7 @@ def serve(settings: Settings, host: str, port: int, tell: Callable[[str], object
                 f"To listen on {host}, which others reach, needs a token, and there is no valid one. "
                 "Make one: pubworks token create NAME"
             )
-    with _listening(host, port) as listener:
+    with _listening(host, port) as listener, _metrics(app.desk, metrics_port):
         shown = f"[{host}]" if ":" in host else host
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, proxy_headers=False, ws="none",
@@ -53,6 +59,12 @@ def serve(settings: Settings, host: str, port: int, tell: Callable[[str], object
         server.run(sockets=[listener])
     if server.interrupted:
         raise KeyboardInterrupt
+
+
+def _metrics(desk: Desk, port: int | None) -> AbstractContextManager[None]:
+    if port is None:
+        return contextlib.nullcontext()
+    return showing(desk.session.settings.metrics_host, port, desk.metrics)
 
 
 class _Server(uvicorn.Server):

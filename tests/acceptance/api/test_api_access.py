@@ -118,6 +118,17 @@ def test_an_operator_drains_a_worker(served: Any) -> None:
         fleet.sign_out(connection, "w-7")
 
 
+def test_metrics_are_shown_to_every_token(served: Any) -> None:
+    with served.http() as http, served.user("ann", Scope.READ) as ann:
+        assert problem(http.get("/metrics"))[0] == 401
+        shown = ann.get("/metrics")
+    assert shown.headers["content-type"].startswith("text/plain")
+    found = dict(line.rsplit(" ", 1) for line in shown.text.splitlines() if not line.startswith("#"))
+    assert float(found['pubworks_requests_total{method="GET",status="401"}']) >= 1
+    assert found["pubworks_database_up"] == "1.0"
+    assert "pubworks_spool_files" not in found, "that is told by workers"
+
+
 def test_every_answer_has_strict_headers(served: Any) -> None:
     with served.user("ann") as ann:
         for path in ("/v1/jobs", "/v1/nothing", "/v1/health"):

@@ -87,9 +87,10 @@ def manifests(file: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((INFRA / "kubernetes" / file).read_text()))
 
 
-def deployment(file: str) -> dict[str, Any]:
-    (found,) = [item for item in manifests(file) if item["kind"] == "Deployment"]
-    return found
+def pod(file: str) -> dict[str, Any]:
+    """Return what the pods of a file's Deployment or Job are."""
+    (found,) = [item for item in manifests(file) if item["kind"] in ("Deployment", "Job")]
+    return found["spec"]["template"]["spec"]
 
 
 def scaler(file: str) -> dict[str, Any]:
@@ -159,15 +160,14 @@ def test_every_command_is_one_of_pubworks(words: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_workers_start_after_the_migrations_and_have_time_to_stop() -> None:
-    worker, migrate = ours()["worker"], ours()["migrate"]
-    assert worker["depends_on"] == {
-        "migrate": {"condition": "service_completed_successfully"}, "redis": {"condition": "service_healthy"},
-    }  # fmt: skip
-    assert migrate["depends_on"] == {"postgres": {"condition": "service_healthy"}}
-    assert "container_name" not in worker, "a fixed name cannot be scaled"
-    assert "ports" not in worker
-    assert seconds(worker["stop_grace_period"]) > float(worker["environment"]["PUBWORKS_SHUTDOWN_GRACE_S"]) + 5
+def test_all_start_after_the_migrations_and_have_time_to_stop() -> None:
+    assert ours()["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    for service in (ours()["worker"], ours()["server"]):
+        assert service["depends_on"] == {
+            "migrate": {"condition": "service_completed_successfully"}, "redis": {"condition": "service_healthy"},
+        }  # fmt: skip
+        assert seconds(service["stop_grace_period"]) > float(service["environment"]["PUBWORKS_SHUTDOWN_GRACE_S"]) + 5
+    assert not {"container_name", "ports"} & ours()["worker"].keys(), "what is fixed cannot be scaled"
 
 
 def test_every_volume_is_declared_and_holds_what_must_last() -> None:
@@ -238,10 +238,10 @@ def started_with(service: str) -> tuple[list[str], dict[str, str]]:
     """Return the command line and the environment of a service or, by its file, of a pod's container."""
     if not service.endswith(".yaml"):
         return services()[service]["command"], services()[service]["environment"]
-    (container,) = deployment(service)["spec"]["template"]["spec"]["containers"]
+    (container,) = pod(service)["containers"]
     database, broker = (services()["worker"]["environment"][name] for name in ("PUBWORKS_DATABASE", "PUBWORKS_BROKER"))
     secret = {"PUBWORKS_DATABASE": database, "PUBWORKS_BROKER": broker}  # that README.md has people make
-    return container["args"], {**secret, **{entry["name"]: entry["value"] for entry in container["env"]}}
+    return container["args"], {**secret, **{entry["name"]: entry["value"] for entry in container.get("env", ())}}
 
 
 class Stack:
@@ -250,6 +250,7 @@ class Stack:
     def __init__(self, tmp_path: Path, database: str, redis_port: int) -> None:
         self.tmp_path, self.redis_port = tmp_path, redis_port
         self.metrics_ports: dict[str, int] = {}
+        self.ports: dict[str, int] = {}
         self._address = sqlalchemy.make_url(database)
         self._prepare_database()
 
@@ -278,6 +279,10 @@ class Stack:
 
     def is_healthy(self, service: str) -> bool:
         """Run the health check of a service with the programs of this machine."""
+        if service == "server":
+            kind, *command = services()[service]["healthcheck"]["test"]
+            command = [word.replace("127.0.0.1:8080", f"127.0.0.1:{self.ports[service]}") for word in command]
+            return self.run(command, {}, Path(sys.executable).parent).returncode == 0
         if service in ours():
             path, command = Path(pubworks()[0]).parent, ["sh", "-c", health_command()]
             return self.run(command, self.environment(service), path).returncode == 0
@@ -288,13 +293,22 @@ class Stack:
         environment = {**services()[service]["environment"], "PGPORT": str(self._address.port)}
         return self.run(command, environment, path).returncode == 0
 
+    def command(self, service: str) -> list[str]:
+        """Return a service's command line; a server has ports of its own."""
+        words = pubworks(*started_with(service)[0])
+        if words[1] == "serve":
+            here = self.ports.setdefault(service, free_port()), self.metrics_ports.setdefault(service, free_port())
+            words += [f"--port={here[0]}", f"--metrics-port={here[1]}"]  # of two, the last counts
+        return words
+
     def metrics(self, service: str) -> str:
-        """Return what a worker shows to Prometheus; nothing before it does."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_ports[service]}/metrics", timeout=10) as page:
-                return page.read().decode()
-        except OSError:
-            return ""
+        """Return what a worker or server shows to Prometheus; nothing before it does."""
+        return _page(self.metrics_ports[service], "/metrics")
+
+    def is_ready(self, file: str) -> bool:
+        """Ask what Kubernetes asks of a pod before it sends requests."""
+        (container,) = pod(file)["containers"]
+        return '"ok"' in _page(self.ports[file], container["readinessProbe"]["httpGet"]["path"])
 
     def backlog(self) -> int:
         """Ask the database what KEDA asks."""
@@ -314,6 +328,14 @@ class Stack:
                 f"CREATE ROLE {given['POSTGRES_USER']} LOGIN PASSWORD '{given['POSTGRES_PASSWORD']}'"
             )
             connection.exec_driver_sql(f"CREATE DATABASE {given['POSTGRES_DB']} OWNER {given['POSTGRES_USER']}")
+
+
+def _page(port: int, path: str) -> str:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as page:
+            return page.read().decode()
+    except OSError:
+        return ""
 
 
 def _wheel(name: str) -> Path:
@@ -347,10 +369,13 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 def test_the_services_run_a_job_and_stop_in_time(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from qiskit import QuantumCircuit
 
-    too_early = stack.run(pubworks(*services()["worker"]["command"]), stack.environment("worker"))
+    too_early = stack.run(stack.command("worker"), stack.environment("worker"))
     assert "pubworks db upgrade" in too_early.stderr
-    migrated = stack.run(pubworks(*services()["migrate"]["command"]), stack.environment("migrate"))
-    assert migrated.returncode == 0, migrated.stderr
+    for kind in ("migrate", "migrate.yaml"):
+        migrated = stack.run(stack.command(kind), stack.environment(kind))
+        assert migrated.returncode == 0, migrated.stderr
+    open_to_all = stack.run(stack.command("server"), stack.environment("server"))
+    assert "pubworks token create" in open_to_all.stderr
 
     bell = QuantumCircuit(2)
     bell.h(0)
@@ -358,29 +383,39 @@ def test_the_services_run_a_job_and_stop_in_time(stack: Stack, tmp_path: Path, m
     bell.measure_all()
     for name, value in stack.environment("worker").items():
         monkeypatch.setenv(name, value)
+    assert stack.run(pubworks("token", "create", "ann"), {}).stdout.startswith("pw_")
     with ExitStack() as running, Client() as client:
-        kinds = ("worker", "worker-aer.yaml")
-        workers = [running.enter_context(running_worker(stack, kind, tmp_path / f"{kind}.log")) for kind in kinds]
+        kinds = ("worker", "worker-aer.yaml", "server", "server.yaml")
+        processes = [running.enter_context(running_as(stack, kind, tmp_path / f"{kind}.log")) for kind in kinds]
         eventually(lambda: {facts.name for facts in client.backends()} >= {"aer"}, 60, "a described backend")
         counts = Sampler("aer", client=client).run([bell], shots=200).result(timeout=60)[0].data.meas.get_counts()
         assert stack.is_healthy("worker")
+        eventually(lambda: stack.is_healthy("server") and stack.is_ready("server.yaml"), 60, "a healthy server")
         for kind in kinds:
             assert "pubworks_database_up 1.0" in eventually(lambda kind=kind: stack.metrics(kind), 30, "metrics")
         assert stack.backlog() == 0
-        for worker in workers:
-            worker.terminate()
-        assert [worker.wait(seconds(services()["worker"]["stop_grace_period"])) for worker in workers] == [0, 0]
+        for process in processes:
+            process.terminate()
+        assert [process.wait(seconds(services()["worker"]["stop_grace_period"])) for process in processes] == [0] * 4
     assert not stack.is_healthy("worker"), "it is stopped, and signed out"
+    assert not stack.is_healthy("server")
     assert set(counts) <= {"00", "11"}
     assert sum(counts.values()) == 200
 
 
+def test_every_container_of_ours_is_run_above() -> None:
+    of_pods = {path.name for path in (INFRA / "kubernetes").glob("*.yaml") for item in manifests(path.name)
+               if "template" in item.get("spec", {})}  # fmt: skip
+    assert set(ours()) == {"migrate", "worker", "server"}
+    assert of_pods == {"migrate.yaml", "worker-aer.yaml", "server.yaml"}
+
+
 @contextmanager
-def running_worker(stack: Stack, kind: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker as its container does; shows its log when something goes wrong."""
-    with program(pubworks(*started_with(kind)[0]), stack.environment(kind), log=log) as worker:
+def running_as(stack: Stack, kind: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker or a server as its container does; shows its log when something goes wrong."""
+    with program(stack.command(kind), stack.environment(kind), log=log) as process:
         try:
-            yield worker
+            yield process
         except BaseException:
             print(log.read_text())
             raise

@@ -143,6 +143,30 @@ def test_workers_are_configured_shown_and_given_time_to_stop(path: Path) -> None
     assert {mount["mountPath"] for mount in container["volumeMounts"]} >= {*data, "/etc/pubworks"}
 
 
+def test_the_server_is_reached_by_its_service_and_drained_before_it_stops() -> None:
+    path = INFRA / "kubernetes" / "server.yaml"
+    made, service = of_kind(path, "Deployment"), of_kind(path, "Service")
+    pod, labels = made["spec"]["template"]["spec"], made["spec"]["template"]["metadata"]["labels"]
+    (container,) = pod["containers"]
+    (policy,) = [
+        item for item in objects(INFRA / "kubernetes" / "network.yaml") if item["metadata"]["name"] == "server"
+    ]
+    selectors = [of_kind(path, "PodDisruptionBudget")["spec"]["selector"], made["spec"]["selector"]]
+    selectors += [policy["spec"]["podSelector"], {"matchLabels": service["spec"]["selector"]}]
+    assert selectors == [{"matchLabels": labels}] * 4
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    words = container["args"]
+    assert (words[words.index("--port") + 1], words[words.index("--metrics-port") + 1]) == (
+        str(ports["http"]), str(ports["metrics"]),
+    )  # fmt: skip
+    assert [port["port"] for port in policy["spec"]["ingress"][0]["ports"]] == [*ports.values()]
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == ["http"]
+    given = {entry["name"]: entry["value"] for entry in container["env"]}
+    pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod["terminationGracePeriodSeconds"] > pause + float(given["PUBWORKS_SHUTDOWN_GRACE_S"]) + 5
+    assert made["spec"]["replicas"] > of_kind(path, "PodDisruptionBudget")["spec"]["maxUnavailable"]
+
+
 def test_the_secret_of_the_manual_has_every_key_that_is_read() -> None:
     manual = (INFRA / "README.md").read_text()
     (authentication,) = [

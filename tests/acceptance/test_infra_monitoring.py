@@ -90,10 +90,11 @@ def test_panels_have_titles_and_do_not_overlap() -> None:
     assert max(x for cell in cells for x, _ in cell) == 23
 
 
-def test_prometheus_asks_every_worker_at_the_port_where_it_answers() -> None:
+def test_prometheus_asks_every_worker_and_server_at_the_port_where_it_answers() -> None:
     configuration = yaml.safe_load((INFRA / "prometheus" / "prometheus.yml").read_text())
     (place,) = configuration["scrape_configs"][0]["dns_sd_configs"]
-    worker = yaml.safe_load((INFRA / "compose.yaml").read_text())["services"]["worker"]
-    assert place["names"] == ["worker"]
-    assert str(place["port"]) == worker["environment"]["PUBWORKS_METRICS_PORT"]
+    services = yaml.safe_load((INFRA / "compose.yaml").read_text())["services"]
+    assert place["names"] == ["worker", "server"]
+    assert str(place["port"]) == services["worker"]["environment"]["PUBWORKS_METRICS_PORT"]
+    assert services["server"]["command"][-2:] == ["--metrics-port", str(place["port"])]
     assert all((INFRA / "prometheus" / name).is_file() for name in configuration["rule_files"])

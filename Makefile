@@ -12,7 +12,7 @@ PROVIDER_SETS ?= one two oldest
 export QISKIT_PARALLEL ?= FALSE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports bench bench-scale api-hunt chaos chaos-ci test-providers worker lock clean
+.PHONY: help demo test lint types imports audit bench bench-scale api-hunt chaos chaos-ci test-providers worker lock clean
 
 help: ## Explain the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -39,6 +39,9 @@ types: $(READY) ## Check types, strictly
 
 imports: $(READY) ## Check the layers of the architecture
 	$(BIN)/lint-imports --no-cache
+
+audit: $(READY) ## Look for known vulnerabilities of the locked packages
+	$(BIN)/python -m tests.audit
 
 bench: $(READY) ## Measure pubworks beside its alternatives, in one run
 	$(BIN)/python -m benchmarks

@@ -35,6 +35,8 @@ class Behaviour(BaseModel):
     retrieve: str | None = Field(default=None, pattern=r"^(backend|provider)\.\w+$")
     #: What of a job is its id, as ``job_id`` or ``batch_job_id``.
     job_id: str | None = Field(default=None, pattern=r"^\w+$")
+    #: Whether the provider is asked to cancel runs; without, it is.
+    cancel: bool | None = None
     #: The option of ``run`` that takes a word with which the provider keeps a job.
     tag: str | None = Field(default=None, pattern=r"^\w+$")
 

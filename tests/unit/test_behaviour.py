@@ -143,3 +143,9 @@ def test_what_the_settings_say_goes_before_what_an_adapter_declares() -> None:
     assert entry.behaviour.over(declared) == Behaviour(seed="seed", memory=False)
     with pytest.raises(ConfigError, match=r"Known here: .*mid_circuit"):
         load_settings(backends={"b": {"factory": "a:b", "behaviour": {"sed": "x"}}})
+
+
+def test_a_provider_that_cancels_nothing_is_not_asked_to() -> None:
+    provider = SimpleNamespace(get_job=lambda _: SimpleNamespace(cancel=pytest.fail))
+    with pytest.raises(NotImplementedError, match="Backend picky cancels no runs"):
+        adapt(Backend(provider=provider), behaviour=Behaviour(cancel=False)).cancel("3")

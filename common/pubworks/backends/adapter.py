@@ -8,7 +8,7 @@ point of the group ``pubworks.adapters`` whose name is the provider's package.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "pubworks.adapters"
 
 #: Options that take a seed, and calls that retrieve a job, in the order in which they are looked for.
-_SEEDS = ("seed_simulator", "sampler_seed", "seed")
-_RETRIEVE = ("backend.retrieve_job", "provider.retrieve_job", "provider.get_job", "provider.job")
+SEEDS = ("seed_simulator", "sampler_seed", "seed")
+RETRIEVE = ("backend.retrieve_job", "provider.retrieve_job", "provider.get_job", "provider.job")
 
 #: Job objects that are kept, so that they need not be asked for again.
 _REMEMBERED = 1000
@@ -100,6 +100,14 @@ class Adapter:
         return 1 if self.behaviour.single else getattr(self.backend, "max_circuits", None) or None
 
     @property
+    def max_shots(self) -> int | None:
+        """Most shots of a circuit that the backend says it takes; None where it does not say."""
+        said = getattr(self.backend, "max_shots", None) or _validator(self.backend.options).get("shots")
+        if isinstance(said, tuple):  # (least, most), as ``Options.set_validator`` keeps it
+            said = said[-1]
+        return int(said) if isinstance(said, int) and said > 0 else None
+
+    @property
     def price(self) -> PriceModel | None:
         """What a run costs, where the provider tells it; None: nobody knows. The price of the settings comes first."""
         return None
@@ -120,7 +128,7 @@ class Adapter:
     @cached_property
     def _retrieve(self) -> Callable[[str], Any] | None:
         """What retrieves a job by its id."""
-        places = (self.behaviour.retrieve,) if self.behaviour.retrieve else _RETRIEVE
+        places = (self.behaviour.retrieve,) if self.behaviour.retrieve else RETRIEVE
         owners = {"backend": self.backend, "provider": getattr(self.backend, "provider", None)}
         calls = (getattr(owners[owner], name, None) for owner, name in (place.split(".") for place in places))
         return next(filter(callable, calls), None)
@@ -192,7 +200,7 @@ class Adapter:
         """The option of ``run`` that takes a seed; None where there is none."""
         if self.behaviour.seed is not None:
             return None if self.behaviour.seed == "none" else self.behaviour.seed
-        return next((name for name in _SEEDS if name in self._options), _SEEDS[0])
+        return next((name for name in SEEDS if name in self._options), SEEDS[0])
 
     def _refuse(self, circuits: Sequence[QuantumCircuit], run_options: dict[str, Any]) -> None:
         """Raise for what the backend is known not to take."""
@@ -220,6 +228,8 @@ class Adapter:
 
     def cancel(self, provider_job_id: str) -> bool:
         """Ask the provider to cancel a job; raises where it cannot. Returns False where it says that it does not."""
+        if self.behaviour.cancel is False:
+            raise NotImplementedError(f"{self._name} cancels no runs.")
         return bool(self.retrieve(provider_job_id).cancel() is not False)  # many return nothing
 
     def forget(self, provider_job_ids: Iterable[str]) -> None:
@@ -291,6 +301,11 @@ class Adapter:
         if not succeeded and not failed:
             raise ProviderError(f"The provider reports failure: {_reason(result, failed)}")
         return [item.data if _succeeded(item) else _failure(item) for item in experiments]
+
+
+def _validator(options: Any) -> Mapping[str, Any]:
+    """Return what a backend says its options may be, by name."""
+    return getattr(options, "validator", None) or {}
 
 
 def _as_list(result: Any) -> list[Any]:

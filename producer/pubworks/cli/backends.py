@@ -1,4 +1,4 @@
-"""``pubworks backends``: the list, and what to show, limit and forget of one."""
+"""``pubworks backends``: the list, and what to show, probe, limit and forget of one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from pubworks.cli import limits, render
+from pubworks.cli import limits, probe, render
 from pubworks.cli.jobs import AsJson
 from pubworks.cli.limits import Name
 from pubworks.cli.session import opened
@@ -16,6 +16,7 @@ from pubworks.views.limits import document as limits_document
 
 app = typer.Typer(rich_markup_mode=None)
 app.command("limits")(limits.limits)
+app.command("probe")(probe.probe)
 
 #: What each status of a backend means.
 _LEGEND = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -40,6 +40,17 @@ def acting(author: Author) -> Iterator[None]:
         yield
     finally:
         _author.reset(before)
+
+
+@contextmanager
+def because(why: str | None) -> Iterator[None]:
+    """Have the author of this context, if there is one, give this reason."""
+    author = _author.get()
+    if author is None:
+        yield
+        return
+    with acting(replace(author, why=why)):
+        yield
 
 
 def sign(connection: Connection, job_ids: Sequence[str]) -> None:

@@ -330,6 +330,18 @@ tokens = Table(
     Column("revoked_at", Float),
 )
 
+#: Who is logged in at the page; the secret of the cookie is nowhere.
+logins = Table(
+    "logins",
+    metadata,
+    #: SHA-256 of the secret, in hex.
+    Column("hash", String(64), primary_key=True),
+    Column("token", String(16), ForeignKey("tokens.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("ends_at", Float, nullable=False),
+    Index("ix_logins_ends_at", "ends_at"),
+)
+
 #: Append-only, and kept so by triggers: who changed what, and why.
 audit = Table(
     "audit",

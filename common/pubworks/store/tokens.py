@@ -81,6 +81,15 @@ def judge(connection: Connection, token: str) -> Principal:
     row = connection.execute(query).one_or_none() if prefix == _PREFIX else None
     if not hmac.compare_digest(_hash(secret), row.hash if row else _hash("")) or row is None:
         raise NotAuthenticated(_UNKNOWN)
+    return principal_of(row)
+
+
+def principal_of(row: Row[Any]) -> Principal:
+    """Return whose token a row is, which also says whether it ``is_over``.
+
+    Raises:
+        NotAuthenticated: It is over or revoked.
+    """
     if row.revoked_at is not None or row.is_over:
         why = "was revoked" if row.revoked_at else "is over"
         raise NotAuthenticated(f"The token {row.id} {why}. Ask for another: pubworks token create NAME")

@@ -11,6 +11,9 @@ from pubworks import errors
 from pubworks.cli import exits
 from pubworks.web.problems import kind_of, problem_of
 
+#: A request.
+API = {"type": "http", "method": "GET", "path": "/v1/jobs", "query_string": b"", "headers": []}
+
 CLASSES = [found for _, found in inspect.getmembers(errors, inspect.isclass)]
 
 
@@ -25,12 +28,12 @@ def test_every_error_has_a_status_and_the_code_of_the_command_line(kind: type[er
 
 
 def test_what_is_the_servers_fault_is_told_without_its_place() -> None:
-    answer = problem_of(errors.StoreUnreachable("The database postgresql://lab:s3cret@db.lab/x does not answer"))
+    answer = problem_of(errors.StoreUnreachable("The database postgresql://lab:s3cret@db.lab/x does not answer"), API)
     assert answer.status_code == 503
     assert b"db.lab" not in answer.body
-    assert b"s3cret" not in problem_of(errors.JobFailed("see redis://:s3cret@x/0")).body
+    assert b"s3cret" not in problem_of(errors.JobFailed("see redis://:s3cret@x/0"), API).body
 
 
 def test_a_token_in_a_message_is_hidden() -> None:
     token = "pw_0123456789ab_" + "x" * 43
-    assert "xxx" not in json.loads(problem_of(errors.JobNotFound(f"No job {token!r}")).body)["detail"]
+    assert "xxx" not in json.loads(problem_of(errors.JobNotFound(f"No job {token!r}"), API).body)["detail"]

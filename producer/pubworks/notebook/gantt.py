@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from pathlib import Path
 
 from pubworks.notebook.html import text
@@ -20,8 +21,8 @@ _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 920, 92, 28, 56, 30
 #: Most rows with a name each; more bars share rows, thinner ones.
 _NAMED_ROWS = 40
 
-#: Most bars; the rest would only slow the browser down.
-_BARS = 3000
+#: Most bars; the rest would only slow the browser down. Beyond the second number they are drawn without words.
+_BARS, _TOLD_BARS = 3000, 400
 
 #: Most marks of the time axis.
 _TICKS = 8
@@ -68,6 +69,8 @@ class Bar:
     state: RunState
     #: What a pointer is told.
     told: str
+    #: What rows belong together by: the backend.
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,31 +102,37 @@ class Gantt:
         )
         return self._svg(style)
 
+    def drawing(self) -> str:
+        """Return the chart in the colors of the page around it, without its title, which that page has."""
+        return self._svg("", titled=False)
+
     def save(self, path: str | Path) -> Path:
         """Write the chart as an SVG file and return its path."""
         file = Path(path)
         file.write_text(self._repr_svg_(), encoding="utf-8")
         return file
 
-    def _svg(self, style: str) -> str:
+    def _svg(self, style: str, *, titled: bool = True) -> str:
         shown = self.bars[:_BARS]
+        telling = _bar if len(shown) <= _TOLD_BARS else _plain_bar
         until = max([self.now, 1e-3, *(at for bar in shown for at in (bar.start, bar.accepted, bar.end) if at)])
         rows = _rows(shown, until)
         pitch = 20 if len(rows) <= _NAMED_ROWS else max(5, 800 // len(rows))
         height = _TOP + pitch * max(1, len(rows)) + _BOTTOM
         left_out = f" (the first {_BARS} of {len(self.bars)} runs)" if len(self.bars) > _BARS else ""
+        heading = text(self.title + left_out if titled else left_out)
         scale = _Scale((_WIDTH - _LEFT - _RIGHT) / until)
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="100%" role="img" '
             f'font-family="system-ui,sans-serif" font-size="12" fill="currentColor">',
             style, f"<title>{text(self.title)}</title>", _STRIPES,
-            f'<text x="12" y="22" font-size="14" font-weight="600">{text(self.title + left_out)}</text>',
+            f'<text x="12" y="22" font-size="14" font-weight="600">{heading}</text>',
             *_legend({bar.state for bar in shown}), *_axis(until, scale, height),
         ]  # fmt: skip
         for number, (name, bars) in enumerate(rows):
             y = _TOP + pitch * number
             parts += _row_name(name, y, pitch)
-            parts += [_bar(bar, until, scale, y, pitch) for bar in bars]
+            parts += [telling(bar, until, scale, y, pitch) for bar in bars]
         return "".join([*parts, "</svg>"])
 
 
@@ -144,20 +153,30 @@ class _Scale:
 
 
 def _rows(bars: Sequence[Bar], until: float) -> list[tuple[str, list[Bar]]]:
-    """Return the bars by row: by their names, or where there are too many names, packed without overlap."""
-    named: dict[str, list[Bar]] = {}
-    for bar in bars:
-        named.setdefault(bar.row, []).append(bar)
+    """Return the bars by row, group by group: by their names, or where there are too many, packed without overlap."""
+    named: dict[tuple[str, str], list[Bar]] = {}
+    for bar in sorted(bars, key=lambda bar: bar.group):
+        named.setdefault((bar.group, bar.row), []).append(bar)
     if len(named) <= _NAMED_ROWS:
-        return list(named.items())
-    lanes: list[tuple[str, list[Bar]]] = []
+        several = len({group for group, _ in named}) > 1
+        return [(f"{group} {row}" if several else row, bars) for (group, row), bars in named.items()]
+    groups = dict.fromkeys(group for group, _ in named)
+    return [lane for group in groups for lane in _lanes(group, [bar for bar in bars if bar.group == group], until)]
+
+
+def _lanes(group: str, bars: Sequence[Bar], until: float) -> list[tuple[str, list[Bar]]]:
+    """Return bars packed without overlap; the first lane has the name of the group."""
+    lanes: list[list[Bar]] = []
+    ends: list[tuple[float, int]] = []  # of the lanes, the one that is free first before the others
     for bar in sorted(bars, key=lambda bar: bar.start):
-        free = next((lane for _, lane in lanes if (until if lane[-1].end is None else lane[-1].end) <= bar.start), None)
-        if free is None:
-            free = []
-            lanes.append(("", free))
-        free.append(bar)
-    return lanes
+        if ends and ends[0][0] <= bar.start:
+            lane = heappop(ends)[1]
+        else:
+            lane = len(lanes)
+            lanes.append([])
+        lanes[lane].append(bar)
+        heappush(ends, (until if bar.end is None else bar.end, lane))
+    return [("" if number else group, lane) for number, lane in enumerate(lanes)]
 
 
 def _legend(states: set[RunState]) -> Iterator[str]:
@@ -220,6 +239,14 @@ def _bar(bar: Bar, until: float, scale: _Scale, y: float, pitch: int) -> str:
         parts.append(f'<text x="{place:.1f}" y="{y + pitch / 2 + 4}" font-size="11" font-weight="700" '
                      f'text-anchor="middle" fill="{color}">{mark}</text>')  # fmt: skip
     return "".join([*parts, "</g>"])
+
+
+def _plain_bar(bar: Bar, until: float, scale: _Scale, y: float, pitch: int) -> str:
+    """Return a bar among so many that words would only slow the browser down."""
+    thick = max(3, pitch - 2)
+    start, end = scale.x(bar.start), scale.x(until if bar.end is None else bar.end)
+    box = _box(start, y + (pitch - thick) / 2, max(1.0, end - start), thick, bar.state)
+    return box.replace(' rx="3"', "") if not _LOOKS[bar.state].mark else box
 
 
 def _box(x: float, y: float, width: float, height: float, state: RunState) -> str:

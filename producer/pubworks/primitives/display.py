@@ -83,4 +83,5 @@ def _bar(run: dict[str, Any], began: float) -> Bar:
     batch = run["batch_id"].rsplit("-", 1)[1]
     told = [f"batch {batch}, attempt {run['attempt']}: {run['state']}", run["provider_job_id"], run["error"]]
     told.append(f"after {in_words(start)}" + (f", for {in_words(end - start)}" if end else ""))
-    return Bar(f"batch {batch}", start, accepted, end, RunState(run["state"]), "\n".join(filter(None, told)))
+    words = "\n".join(filter(None, told))
+    return Bar(f"batch {batch}", start, accepted, end, RunState(run["state"]), words, run["backend"])

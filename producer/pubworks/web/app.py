@@ -1,4 +1,4 @@
-"""The ASGI app: the REST API under ``/v1``."""
+"""The ASGI app: the REST API under ``/v1``, and the page."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from pubworks.web.buckets import Buckets
 from pubworks.web.desk import Desk
 from pubworks.web.feed import Feed
 from pubworks.web.gate import Gate
+from pubworks.web.page import routes as pages
+from pubworks.web.page.live import Painter
 from pubworks.web.reader import Reader
 from pubworks.web.requests import JobRequest
 from pubworks.web.routes import access, events, fleet, held, jobs, metrics, results, submission
@@ -55,7 +57,7 @@ def create_app(settings: Settings) -> Gate:
         SchemaOutOfDate: Its schema is another one.
     """
     client = Client(settings, works=False)  # opens the database, and has qiskit imported in the main thread
-    desk = Desk(client, Session(settings, client.store), Reader(), Feed(client.store), _metrics(client))
+    desk = Desk(client, Session(settings, client.store), Reader(), Feed(client.store), Painter(), _metrics(client))
     app = FastAPI(
         title="pubworks", version=version("pubworks"), description="Durable jobs of Qiskit primitives on any backend.",
         openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None, lifespan=_lifespan,
@@ -74,6 +76,7 @@ def create_app(settings: Settings) -> Gate:
         metrics.router,
     ):
         app.include_router(router, responses=_PROBLEMS, dependencies=[Depends(_reason)])
+    pages.install(app)
     _describe(app)
     return Gate(
         app, desk, of_tokens=Buckets(Rate.parse(settings.api_rate)),

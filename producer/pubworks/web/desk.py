@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pubworks.client import Client
     from pubworks.views.session import Session
     from pubworks.web.feed import Feed
+    from pubworks.web.page.live import Painter
     from pubworks.web.reader import Reader as UploadReader
 
 
@@ -32,6 +33,7 @@ class Desk:
     session: Session
     reader: UploadReader
     feed: Feed
+    painter: Painter
     metrics: CollectorRegistry
 
     def job(self, job_id: str, who: Principal) -> Job:

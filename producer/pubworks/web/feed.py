@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -14,7 +15,7 @@ from anyio import to_thread
 
 from pubworks.errors import StoreError
 from pubworks.primitives.timeline import event_of
-from pubworks.store import feed, tokens
+from pubworks.store import feed, logins, tokens
 from pubworks.telemetry import log
 from pubworks.views import documents
 
@@ -55,6 +56,8 @@ class Watcher:
 
     who: Principal
     job: str | None
+    #: Key of the login by which they watch; None: by the token itself.
+    login: str | None = None
     unread: asyncio.Queue[Told | None] = field(default_factory=lambda: asyncio.Queue(_MOST_UNREAD))
     is_cut_off: bool = False
 
@@ -69,6 +72,15 @@ class Watcher:
             self.unread.put_nowait(told)
         except asyncio.QueueFull:
             self.is_cut_off = True
+
+    async def stirred(self, within_s: float) -> bool:
+        """Wait until something was told, or so many seconds, and forget it. Returns whether to go on watching."""
+        with contextlib.suppress(TimeoutError):
+            told = await asyncio.wait_for(self.unread.get(), within_s)
+            while told is not None and not self.unread.empty():
+                told = self.unread.get_nowait()
+            return told is not None
+        return True
 
 
 class Feed:
@@ -92,17 +104,22 @@ class Feed:
 
     async def watch(self, who: Principal, job: str | None, last: int | None) -> AsyncIterator[bytes]:
         """Yield the frames of events as they happen, beginning behind the event ``last`` or now."""
-        watcher = Watcher(who, job)
-        async with self._starting:
-            await self._start()
-            self._watchers.add(watcher)
+        async with self.watching(Watcher(who, job)) as watcher:
             seen = self._cursor
-        try:
             yield b": here\n\n"
             async for frame in self._missed(watcher, seen if last is None else last, seen):
                 yield frame
             async for frame in self._live(watcher):
                 yield frame
+
+    @contextlib.asynccontextmanager
+    async def watching(self, watcher: Watcher) -> AsyncIterator[Watcher]:
+        """Have a watcher told of what happens, as long as the context lasts."""
+        async with self._starting:
+            await self._start()
+            self._watchers.add(watcher)
+        try:
+            yield watcher
         finally:
             self._watchers.discard(watcher)
 
@@ -172,15 +189,16 @@ class Feed:
                     watcher.tell(told)
 
     async def _judge(self) -> None:
-        """End the watching of those whose token was revoked, or is over."""
+        """End the watching of those whose token was revoked, or is over, or who logged out."""
         valid = await to_thread.run_sync(self._valid)
         for watcher in self._watchers:
-            if watcher.who.token not in valid:
+            if not {watcher.who.token, watcher.login or watcher.who.token} <= valid:
                 watcher.tell(None)
 
     def _valid(self) -> set[str]:
         with self._store.read() as connection:
-            return {row.id for row in tokens.list_tokens(connection) if row.valid}
+            valid = {row.id for row in tokens.list_tokens(connection) if row.valid}
+            return valid | logins.valid(connection)
 
 
 def _told(row: Row[Any]) -> Told:

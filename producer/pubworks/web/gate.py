@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
 from pubworks.errors import NotAuthenticated, PubworksError, TooLarge
-from pubworks.store import tokens
+from pubworks.store import logins, tokens
 from pubworks.store.audit import Author, acting
 from pubworks.telemetry import log, masked
+from pubworks.web import door
+from pubworks.web.door import header
 from pubworks.web.problems import problem_of, unforeseen
 
 if TYPE_CHECKING:
@@ -33,13 +35,26 @@ _SMALL_BYTES = 1 << 20
 _STALL_S = 30.0
 
 _HEADERS = [
-    (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
     (b"cross-origin-resource-policy", b"same-origin"),
-    (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 ]
+_NO_STORE = (b"cache-control", b"no-store")
+#: Of data: nothing of it is to be shown by a browser. Of pages, whose forms must say where they come from. Of files,
+#: whose URLs have a hash of what is in them.
+_OF_DATA = [
+    _NO_STORE,
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+]
+_OF_PAGES = [
+    _NO_STORE,
+    (b"content-security-policy", door.POLICY.encode()),
+    (b"referrer-policy", b"same-origin"),
+    (b"vary", b"accept"),
+]
+_OF_FILES = [(b"cache-control", b"public, max-age=31536000, immutable"), *_OF_DATA[1:]]
+_OF_FILES_WITHOUT_HASH = [(b"cache-control", b"public, max-age=86400"), *_OF_DATA[1:]]
 
 
 class Gate:
@@ -67,36 +82,47 @@ class Gate:
             return
         answer = _Answer(scope, send)
         try:
-            principal = None if scope["path"] in OPEN else await self._admit(scope)
-            scope.setdefault("state", {})["principal"] = principal
-            limited = _Body(receive, self._limit(scope["path"]), _header(scope, b"content-length")).receive
-            with acting(_author(scope, principal)):
-                await self._app(scope, limited, answer.send)
+            await self._pass(scope, receive, answer)
         except PubworksError as error:
-            await problem_of(error)(scope, receive, answer.send)
+            await problem_of(error, scope)(scope, receive, answer.send)
         except Exception as error:
             log("api.failed", logging.ERROR, error=f"{type(error).__name__}: {masked(str(error))}")
             if answer.is_begun:
                 raise  # cut it off: half an answer must not look whole
-            await unforeseen()(scope, receive, answer.send)
+            await unforeseen(scope)(scope, receive, answer.send)
         finally:
             answer.note()
 
+    async def _pass(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        state, path = door.state(scope), scope["path"]
+        is_open = path in OPEN or door.is_open(path)
+        if path == door.LOGIN and scope["method"] == "POST":  # whoever guesses tokens there is a stranger
+            self._of_strangers.take(_address(scope))
+        principal = state["principal"] = None if is_open else await self._admit(scope)
+        limited = _Body(receive, self._limit(path), header(scope, b"content-length")).receive
+        with acting(_author(scope, principal)):
+            await self._app(door.to_api(scope), limited, answer.send)
+
     async def _admit(self, scope: Scope) -> Principal:
-        kind, _, token = _header(scope, b"authorization").partition(" ")
         try:
-            if kind.lower() != "bearer" or not token:
-                raise NotAuthenticated("Send a token: Authorization: Bearer TOKEN. `pubworks token create` makes one.")
-            principal = await to_thread.run_sync(self._judge, token.strip())
+            principal = await to_thread.run_sync(self._judge, scope)
         except NotAuthenticated:
-            self._of_strangers.take((scope.get("client") or ("",))[0])
+            self._of_strangers.take(_address(scope))
             raise
         self._of_tokens.take(principal.token)
         return principal
 
-    def _judge(self, token: str) -> Principal:
+    def _judge(self, scope: Scope) -> Principal:
+        """Return who asks: by a token; at the page, and nowhere else, also by the cookie of a login."""
+        kind, _, token = header(scope, b"authorization").partition(" ")
+        secret = door.cookie(scope, door.COOKIE) if door.is_page(scope["path"]) else ""
         with self.desk.session.store.read() as connection:
-            return tokens.judge(connection, token)
+            if kind.lower() == "bearer" and token:
+                return tokens.judge(connection, token.strip())
+            if secret:
+                door.state(scope)["login"] = secret
+                return logins.judge(connection, secret)
+        raise NotAuthenticated("Send a token: Authorization: Bearer TOKEN. `pubworks token create` makes one.")
 
     def _limit(self, path: str) -> int:
         return self._max_upload_bytes if path in UPLOADS else _SMALL_BYTES
@@ -146,7 +172,8 @@ class _Answer:
         """Send a message of the answer."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            message = {**message, "headers": [*message.get("headers", []), *_HEADERS]}
+            headers = list(message.get("headers", []))
+            message = {**message, "headers": [*headers, *_HEADERS, *_more_headers(self._scope, headers)]}
         await self._send(message)
 
     def note(self) -> None:
@@ -160,9 +187,15 @@ class _Answer:
 
 def _author(scope: Scope, principal: Principal | None) -> Author:
     owner, token = (principal.owner, principal.token) if principal else ("", None)
-    return Author(owner, f"{scope['method']} {scope['path']}", _header(scope, b"x-reason") or None, token)
+    return Author(owner, f"{scope['method']} {scope['path']}", header(scope, b"x-reason") or None, token)
 
 
-def _header(scope: Scope, name: bytes) -> str:
-    found: Any = next((value for key, value in scope["headers"] if key == name), b"")
-    return str(found.decode("utf-8", "replace")).replace("\0", "")
+def _more_headers(scope: Scope, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    if scope["path"].startswith(door.STATIC):
+        return _OF_FILES if scope["query_string"].startswith(b"v=") else _OF_FILES_WITHOUT_HASH
+    is_page = any(key == b"content-type" and value.startswith(b"text/html") for key, value in headers)
+    return _OF_PAGES if is_page else _OF_DATA
+
+
+def _address(scope: Scope) -> str:
+    return str((scope.get("client") or ("",))[0])

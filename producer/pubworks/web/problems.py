@@ -7,15 +7,18 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
 from pubworks import errors
 from pubworks.telemetry import log, masked
+from pubworks.web import door
+from pubworks.web.page import paper
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
+    from starlette.types import Scope
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -67,8 +70,10 @@ def kind_of(error: errors.PubworksError) -> Kind:
     return next(kind for base, kind in _BY_ERROR if isinstance(error, base))
 
 
-def problem_of(error: errors.PubworksError) -> JSONResponse:
+def problem_of(error: errors.PubworksError, scope: Scope) -> Response:
     """Return the answer that tells an error; what is the server's fault goes to the log instead."""
+    if isinstance(error, errors.NotAuthenticated) and door.wants_html(scope) and door.is_page(scope["path"]):
+        return _to_login(scope)
     kind = kind_of(error)
     detail = masked(str(error))
     if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -79,14 +84,22 @@ def problem_of(error: errors.PubworksError) -> JSONResponse:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.TooManyRequests):
         headers["Retry-After"] = str(math.ceil(error.retry_after))
-    return _answer(type(error).__name__, kind, detail, headers)
+    return _answer(scope, type(error).__name__, kind, detail, headers)
 
 
-def _answer(name: str, kind: Kind, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def _to_login(scope: Scope) -> Response:
+    """Return the way to the login. Who follows a link of another site may be logged in: their cookie was not sent."""
+    if door.header(scope, b"sec-fetch-site") == "cross-site" and scope["method"] == "GET":
+        return HTMLResponse(paper.again(scope))
+    return RedirectResponse(door.login_path(scope), HTTPStatus.SEE_OTHER)
+
+
+def _answer(scope: Scope, name: str, kind: Kind, detail: str, headers: dict[str, str] | None = None) -> Response:
     document = {"type": f"urn:pubworks:error:{name}", "title": kind.title, "status": kind.status.value}
-    return JSONResponse(
-        {**document, "detail": detail, "code": kind.code}, kind.status.value, headers, media_type=MEDIA_TYPE
-    )
+    document |= {"detail": detail, "code": kind.code}
+    if door.wants_html(scope) and not scope["path"].startswith("/v1/"):
+        return HTMLResponse(paper.problem(scope, document), kind.status.value, headers)
+    return JSONResponse(document, kind.status.value, headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
@@ -97,28 +110,33 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DataError, _of_data)
 
 
-async def _ours(_: Request, error: Any) -> JSONResponse:
-    return problem_of(error)
+async def _ours(request: Request, error: Any) -> Response:
+    return problem_of(error, request.scope)
 
 
-async def _wrong_input(_: Request, error: Any) -> JSONResponse:
+async def _wrong_input(request: Request, error: Any) -> Response:
     found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
     kind = Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Wrong input", "USAGE")
-    return _answer("WrongInput", kind, f"{found}. See /v1/openapi.json for what is expected.")
+    return _answer(request.scope, "WrongInput", kind, f"{found}. See /v1/openapi.json for what is expected.")
 
 
-async def _of_http(_: Request, error: Any) -> JSONResponse:
+async def _of_http(request: Request, error: Any) -> Response:
     status = HTTPStatus(error.status_code)
     code = "NOT_FOUND" if status == HTTPStatus.NOT_FOUND else "USAGE"
     detail = str(error.detail) if error.detail != status.phrase else f"{status.phrase}. /v1/openapi.json says what is."
-    return _answer("Http", Kind(status, status.phrase, code), detail, dict(error.headers or {}))
+    return _answer(request.scope, "Http", Kind(status, status.phrase, code), detail, dict(error.headers or {}))
 
 
-async def _of_data(_: Request, error: Any) -> JSONResponse:  # noqa: ARG001
+async def _of_data(request: Request, error: Any) -> Response:  # noqa: ARG001
     kind = Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Wrong input", "USAGE")
-    return _answer("WrongInput", kind, "A value cannot be looked up in the database: it holds a NUL, or is too large.")
+    return _answer(
+        request.scope,
+        "WrongInput",
+        kind,
+        "A value cannot be looked up in the database: it holds a NUL, or is too large.",
+    )
 
 
-def unforeseen() -> JSONResponse:
+def unforeseen(scope: Scope) -> Response:
     """Return the answer to a request that met a defect."""
-    return _answer("InternalError", Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "Failed", "FAILED"), _BROKEN)
+    return _answer(scope, "InternalError", Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "Failed", "FAILED"), _BROKEN)

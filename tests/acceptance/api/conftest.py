@@ -117,3 +117,11 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     database = request.getfixturevalue("new_postgresql") if on_server else f"sqlite:///{folder / 'pubworks.db'}"
     with serving(folder, database) as served:
         yield served
+
+
+@pytest.fixture(scope="module")
+def served_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server on a SQLite file, whose users do much in little time."""
+    folder = tmp_path_factory.mktemp("page")
+    with serving(folder, f"sqlite:///{folder / 'pubworks.db'}", api_rate="1000/s burst 10000") as served:
+        yield served

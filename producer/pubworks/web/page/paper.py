@@ -1,0 +1,194 @@
+"""Templates, and the words and marks in which they tell times, numbers and states. Everything is escaped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from pubworks.notebook.gantt import in_words
+from pubworks.states import Scope as TokenScope
+from pubworks.web import door
+from pubworks.web.page.draw.stages import bar, stages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import Scope
+
+_HERE = Path(__file__).parent
+FILES = _HERE / "static"
+
+#: What a time says changes by itself; the browser sees to that.
+_TIMES = re.compile(r"(<time[^>]*>)[^<]*")
+
+#: State -> the mark that stands beside its word, so that no state is told by color alone.
+_MARKS = {
+    "QUEUED": "wait", "PENDING": "wait", "RUNNING": "run", "CLAIMED": "claim", "SUBMITTING": "claim",
+    "IN_FLIGHT": "run", "INTENT": "claim", "ACCEPTED": "run", "CANCELLING": "stop", "DONE": "done", "PARTIAL": "part",
+    "FAILED": "fail", "CANCELLED": "stop", "SPLIT": "split", "LOST": "lost", "UNCERTAIN": "doubt", "HELD": "held",
+    "ready": "done", "failed": "fail", "changed": "doubt", "new": "wait", "unregistered": "lost",
+    "open": "fail", "closed": "done",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a page that is painted again when it changes."""
+
+    name: str
+    html: Markup
+    #: Differs when something else than the age of a time does.
+    digest: str
+
+    @property
+    def frame(self) -> bytes:
+        """The part as a server-sent event."""
+        lines = "".join(f"data: {line}\n" for line in self.html.splitlines())
+        return f"event: {self.name}\n{lines}\n".encode()
+
+
+def part(template: str, name: str, context: Mapping[str, Any]) -> Part:
+    """Paint one part of a page."""
+    html = Markup(_environment().get_template(f"{template}/{name}.html").render(context))
+    stable = _TIMES.sub(r"\1", html)
+    return Part(name, html, hashlib.sha256(stable.encode()).hexdigest()[:12])
+
+
+def whole(scope: Scope, template: str, **context: Any) -> str:
+    """Paint a page."""
+    return _environment().get_template(f"{template}.html").render(shell(scope) | context)
+
+
+def again(scope: Scope) -> str:
+    """Paint what has a browser ask once more, now from a page of this server, so that it sends its cookie."""
+    return _environment().get_template("again.html").render(shell(scope))
+
+
+def problem(scope: Scope, document: dict[str, Any]) -> str:
+    """Paint what went wrong."""
+    return whole(scope, "problem", problem=document)
+
+
+def shell(scope: Scope) -> dict[str, Any]:
+    """Return what stands around every page."""
+    who, secret = door.state(scope).get("principal"), door.state(scope).get("login")
+    theme = door.cookie(scope, door.THEME)
+    query = scope["query_string"].decode("latin-1")
+    return {
+        "who": who,
+        "may_submit": bool(who and who.may(TokenScope.SUBMIT)),
+        "may_operate": bool(who and who.may(TokenScope.OPERATE)),
+        "theme": theme if theme in ("light", "dark") else "auto",
+        "form_token": door.form_token(secret) if secret else "",
+        "here": scope["path"] + (f"?{query}" if query else ""),
+        "section": scope["path"].removeprefix("/").partition("/")[0],
+    }
+
+
+@cache
+def static(name: str) -> str:
+    """Return the URL of a file; another content is another URL."""
+    return f"/static/{name}?v={hashlib.sha256((FILES / name).read_bytes()).hexdigest()[:10]}"
+
+
+def when(at: str | None) -> Markup:
+    """Return a time (ISO 8601) by its distance from now; its UTC is told to a pointer."""
+    if at is None:
+        return Markup('<span class="none">&ndash;</span>')
+    moment = datetime.fromisoformat(at).astimezone(UTC)
+    title = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    return Markup(f'<time datetime="{escape(at)}" title="{title}">{distance(moment.timestamp() - time.time())}</time>')
+
+
+def distance(seconds: float) -> str:
+    """Return a time from now in one unit; static/page.js says the same.
+
+    >>> distance(-0.4), distance(-90), distance(7300), distance(-3 * 86_400)
+    ('just now', '1 min ago', 'in 2 h', '3 d ago')
+    """
+    size = abs(seconds)
+    if size < 1:
+        return "just now"
+    unit, words = next((u, w) for u, w in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")) if size >= u)
+    return f"{int(size // unit)} {words} ago" if seconds < 0 else f"in {int(size // unit)} {words}"
+
+
+def between(start: str | None, end: str | None) -> str:
+    """Return how long it took from one time to another (ISO 8601)."""
+    if start is None or end is None:
+        return "\u2013"
+    return took(datetime.fromisoformat(end).timestamp() - datetime.fromisoformat(start).timestamp())
+
+
+def took(seconds: float | None) -> str:
+    """Return a duration.
+
+    >>> took(0.0123), took(75)
+    ('0.012 s', '1 min 15 s')
+    """
+    return "\u2013" if seconds is None else in_words(round(seconds, 3) if seconds < 1 else round(seconds, 1))
+
+
+def count(number: float | None) -> str:
+    r"""Return a number with its thousands apart.
+
+    >>> count(1234567)
+    '1\u202f234\u202f567'
+    """
+    return "\u2013" if number is None else f"{number:,}".replace(",", "\u202f")
+
+
+def plural(number: int, word: str) -> str:
+    """Return a number of things.
+
+    >>> plural(1, "batch"), plural(3, "batch"), plural(0, "PUB")
+    ('1 batch', '3 batches', '0 PUBs')
+    """
+    ending = "" if number == 1 else "es" if word.endswith(("ch", "s")) else "s"
+    return f"{count(number)} {word}{ending}"
+
+
+def words_of(state: str) -> str:
+    """Return a state as people read it.
+
+    >>> words_of("IN_FLIGHT")
+    'in flight'
+    """
+    return state.replace("_", " ").lower()
+
+
+def mark(state: str) -> Markup:
+    """Return the mark of a state."""
+    return Markup(f'<svg class="mark" aria-hidden="true"><use href="#m-{_MARKS.get(state, "lost")}"></use></svg>')
+
+
+def badge(state: str) -> Markup:
+    """Return a state as a mark and its word."""
+    return Markup(f'<span class="state s-{_MARKS.get(state, "lost")}">{mark(state)}{escape(words_of(state))}</span>')
+
+
+def kind_of(state: str) -> str:
+    """Return the kind of a state, by which it is colored."""
+    return _MARKS.get(state, "lost")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, auto_reload=False,
+    )  # fmt: skip
+    words = (static, when, between, took, count, plural, words_of, mark, badge, kind_of, stages, bar)
+    environment.globals |= {word.__name__: word for word in words}
+    environment.filters["to_json"] = json.dumps  # into an attribute, where it is escaped
+    return environment

@@ -1,0 +1,19 @@
+"""All pages, and the files they need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi.staticfiles import StaticFiles
+
+from pubworks.web.page import job, jobs, login, paper
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+
+def install(app: FastAPI) -> None:
+    """Have an app serve the pages; they are no part of the API's description."""
+    for module in (login, jobs, job):
+        app.include_router(module.router, include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=paper.FILES))

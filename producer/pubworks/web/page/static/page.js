@@ -1,0 +1,151 @@
+// What the page does beside htmx: it keeps ages of times true, copies lines, draws charts, and says whether it is live.
+// Everything works without it, by loading the page again.
+(() => {
+  "use strict";
+
+  // As distance() in paper.py.
+  function distance(seconds) {
+    const size = Math.abs(seconds);
+    if (size < 1) return "just now";
+    const [unit, word] = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].find(([unit]) => size >= unit);
+    const number = Math.floor(size / unit);
+    return seconds < 0 ? `${number} ${word} ago` : `in ${number} ${word}`;
+  }
+
+  function tellTimes() {
+    for (const time of document.querySelectorAll("time[datetime]")) {
+      const words = distance((Date.parse(time.dateTime) - Date.now()) / 1000);
+      if (time.textContent !== words) time.textContent = words;
+    }
+  }
+
+  function sayLive(is, words) {
+    const mark = document.getElementById("live");
+    if (!mark) return;
+    mark.dataset.live = is;
+    mark.querySelector(".word").textContent = words;
+  }
+
+  async function copy(button) {
+    const text = document.getElementById(button.dataset.copy).textContent;
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
+      button.textContent = "Press Ctrl-C";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  }
+
+  function color(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+
+  const charts = new Map();
+
+  function drawCharts() {
+    for (const [box, chart] of charts) {
+      if (!box.isConnected) { chart.destroy(); charts.delete(box); }
+    }
+    if (!window.uPlot) return;
+    for (const box of document.querySelectorAll("[data-chart]")) {
+      if (charts.has(box)) continue;
+      const told = JSON.parse(box.dataset.chart);
+      const axis = { stroke: color("--soft"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false }, font: "12px Atkinson" };
+      const stepped = uPlot.paths.stepped({ align: 1 });
+      const bars = uPlot.paths.bars({ size: [0.8, 40], align: 1 });
+      const series = told.series.map((one) => ({
+        label: one.label, stroke: color(one.color), fill: told.bars ? color(one.color) : undefined,
+        width: told.bars ? 0 : 2, dash: one.dash || undefined, paths: told.bars ? bars : stepped, points: { show: false },
+        value: (_, value) => (value === null ? "\u2013" : value.toLocaleString("en")),
+      }));
+      const options = {
+        width: box.clientWidth, height: 170, tzDate: (at) => new Date(at * 1000), cursor: { y: false },
+        scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.08)] } },
+        legend: { live: true }, axes: [axis, { ...axis, size: 46, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7, 1e8] }],
+        series: [{ label: "time", value: (_, at) => (at === null ? "\u2013" : new Date(at * 1000).toLocaleString()) }, ...series],
+      };
+      charts.set(box, new uPlot(options, [told.at, ...told.series.map((one) => one.values)], box));
+    }
+  }
+
+  // A part in which somebody selects text is not taken away under their hands; the newest state comes afterwards.
+  const late = new Map();
+
+  function isSelecting(part) {
+    const selection = getSelection();
+    return !selection.isCollapsed && part.contains(selection.anchorNode);
+  }
+
+  function catchUp() {
+    for (const [part, html] of late) {
+      if (!isSelecting(part)) {
+        late.delete(part);
+        htmx.swap(part, html, { swapStyle: "innerHTML" });
+      }
+    }
+  }
+
+  document.addEventListener("htmx:sseBeforeMessage", (event) => {
+    if (isSelecting(event.target)) {
+      event.preventDefault();
+      late.set(event.target, event.detail.data);
+      return;
+    }
+    late.delete(event.target);
+    event.target.dataset.open = [...event.target.querySelectorAll("details[open]")].map((one) => one.id).join(" ");
+  });
+  document.addEventListener("htmx:sseMessage", (event) => {
+    for (const id of (event.target.dataset.open || "").split(" ").filter(Boolean)) {
+      const details = document.getElementById(id);
+      if (details) details.open = true;
+    }
+    tellTimes();
+    drawCharts();
+  });
+  document.addEventListener("selectionchange", catchUp);
+  document.addEventListener("htmx:sseOpen", () => sayLive("on", "live"));
+  document.addEventListener("htmx:sseError", () => sayLive("lost", "not live; connecting"));
+
+  // A browser has few connections to one server: a hidden tab gives its own back, and is loaded again when it is shown.
+  let hidden = 0;
+  document.addEventListener("visibilitychange", () => {
+    const source = document.querySelector("[sse-connect]");
+    if (!source) return;
+    if (document.hidden) {
+      hidden = setTimeout(() => { htmx.trigger(source, "htmx:beforeCleanupElement"); hidden = -1; }, 20000);
+    } else if (hidden === -1) {
+      location.reload();
+    } else {
+      clearTimeout(hidden);
+    }
+  });
+
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, select, textarea");
+    const field = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+    if (field && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      event.preventDefault();
+      field.focus();
+    }
+  });
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (button) copy(button);
+  });
+
+  let sized = 0;
+  addEventListener("resize", () => {
+    clearTimeout(sized);
+    sized = setTimeout(() => {
+      for (const [box, chart] of charts) chart.setSize({ width: box.clientWidth, height: 170 });
+    }, 100);
+  });
+
+  for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+  tellTimes();
+  setInterval(tellTimes, 1000);
+  document.fonts.ready.then(drawCharts);
+})();

@@ -1,0 +1,178 @@
+"""The page as a browser without scripts has it: log in, look, change something, log out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from pubworks.states import Scope
+from pubworks.store import tokens
+
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+@contextmanager
+def browser(served: Any, owner: str, *scopes: Scope) -> Iterator[httpx.Client]:
+    """Give a browser of somebody who has logged in."""
+    with httpx.Client(base_url=served.url, headers=HTML, timeout=30, trust_env=False) as http:
+        answer = http.post("/login", data={"token": served.token(owner, *(scopes or (Scope.SUBMIT,)))})
+        assert answer.status_code == 303, answer.text
+        yield http
+
+
+def form_of(html: str) -> str:
+    """Return the token that the forms of a page send."""
+    return re.search(r'name="form" value="(\w+)"', html)[1]  # type: ignore[index]
+
+
+def test_who_is_not_logged_in_is_sent_to_the_login_and_comes_back(served: Any) -> None:
+    with httpx.Client(base_url=served.url, headers=HTML, trust_env=False) as http:
+        answer = http.get("/jobs?status=DONE")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=%2Fjobs%3Fstatus%3DDONE")
+        page = http.get(answer.headers["location"])
+        assert 'action="/login?next=/jobs%3Fstatus%3DDONE"' in page.text
+        wrong = http.post("/login?next=/jobs", data={"token": "pw_0_1"})
+        assert wrong.status_code == 401
+        assert "is unknown" in wrong.text
+        token = served.token("ann", Scope.READ)
+        right = http.post("/login?next=/jobs%3Fstatus%3DDONE", data={"token": token})
+        assert (right.status_code, right.headers["location"]) == (303, "/jobs?status=DONE")
+        cookie = right.headers["set-cookie"]
+        assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
+        assert token not in cookie
+        assert http.get("/jobs?status=DONE").status_code == 200
+
+
+@pytest.mark.parametrize("to", ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"])
+def test_a_login_leads_nowhere_else(served: Any, to: str) -> None:
+    with httpx.Client(base_url=served.url, headers=HTML, trust_env=False) as http:
+        answer = http.post("/login", params={"next": to}, data={"token": served.token("ann", Scope.READ)})
+        assert answer.headers["location"] == "/"
+
+
+def test_a_login_ends_with_its_token_and_when_one_logs_out(served: Any) -> None:
+    with browser(served, "ann") as one, browser(served, "ann") as other:
+        token = one.get("/v1/me", headers={"Accept": "application/json"})
+        assert token.status_code == 401  # the API knows no cookie
+        form = form_of(one.get("/jobs").text)
+        cookies = dict(one.cookies)
+        assert one.post("/logout", data={"form": form}).headers["location"] == "/login"
+        one.cookies.update(cookies)
+        assert one.get("/jobs").status_code == 303
+        assert other.get("/jobs").status_code == 200
+        with served.client.store.write() as connection:
+            for row in tokens.list_tokens(connection):
+                if row.owner == "ann":
+                    tokens.revoke(connection, row.id)
+        assert other.get("/jobs").status_code == 303
+
+
+def test_the_same_url_has_the_same_document_as_the_api(served: Any) -> None:
+    job = served.job(owner="ann", name="mine")
+    with browser(served, "ann") as http, served.user("ann") as api:
+        for path in ("/jobs?limit=5", f"/jobs/{job}"):
+            answer = http.get(path, headers={"Accept": "application/json"})
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.json() == api.get(f"/v1{path}").json()
+        html = http.get(f"/jobs/{job}")
+        assert html.headers["content-type"].startswith("text/html")
+        assert html.headers["vary"] == "accept"
+        assert "mine" in html.text
+
+
+def test_a_browser_may_do_little_with_a_page(served: Any) -> None:
+    job = served.job(owner="ann")
+    with browser(served, "ann") as http:
+        for path in ("/jobs", f"/jobs/{job}", "/login", "/nothing"):
+            answer = http.get(path)
+            policy = answer.headers["content-security-policy"]
+            assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+            assert "unsafe" not in policy
+            assert answer.headers["cache-control"] == "no-store"
+            assert not re.search(r"<[^>]+\s(style|on\w+)=", answer.text)
+            assert re.findall(r"<script(?![^>]* src=)", answer.text) == []
+        script = re.search(r'src="(/static/page.js\?v=\w+)"', http.get("/jobs").text)[1]  # type: ignore[index]
+        assert "immutable" in http.get(script).headers["cache-control"]
+
+
+def test_what_people_write_stays_text(served: Any) -> None:
+    evil = "<script>alert(1)</script>"
+    job = served.job(owner="ann", name=evil, tags=('"><img src=x onerror=alert(1)>',))
+    with browser(served, "ann") as http:
+        for path in ("/jobs", f"/jobs/{job}", f"/jobs/{job}/tags", f"/jobs?name={evil}"):
+            text = http.get(path).text
+            assert evil not in text
+            assert "<img" not in text
+            assert "&lt;script&gt;" in text
+
+
+def test_a_form_needs_the_login_that_made_it(served: Any) -> None:
+    job = served.job(owner="ann")
+    with browser(served, "ann") as http, browser(served, "ann") as other:
+        mine, theirs = (form_of(one.get(f"/jobs/{job}/tags").text) for one in (http, other))
+        for data, headers in (
+            ({}, {}), ({"form": theirs}, {}), ({"form": "\u00e9"}, {}), ({"form": mine}, {"Origin": "http://evil"}),
+        ):  # fmt: skip
+            answer = http.post(f"/jobs/{job}/tags", data={"tags": "x", **data}, headers=headers)
+            assert answer.status_code == 403
+        answer = http.post(f"/jobs/{job}/tags", data={"tags": "a, b,,a", "form": mine, "why": "sorting"})
+        assert answer.headers["location"] == f"/jobs/{job}"
+        with served.http(served.token("root", Scope.ADMIN)) as admin:
+            newest = admin.get("/v1/audit?limit=1").json()["entries"][0]
+            assert (newest["who"], newest["why"], newest["what"]) == ("ann", "sorting", f"POST /jobs/{job}/tags")
+            assert admin.get(f"/v1/jobs/{job}").json()["tags"] == ["a", "b"]
+
+
+def test_who_may_only_read_sees_no_button_and_changes_nothing(served: Any) -> None:
+    job = served.job(owner="ann")
+    with browser(served, "ann", Scope.READ) as http:
+        page = http.get(f"/jobs/{job}").text
+        assert f"/jobs/{job}/tags" not in page
+        assert http.get(f"/jobs/{job}/tags").status_code == 403
+        for deed in ("tags", "cancel", "retry"):
+            assert http.post(f"/jobs/{job}/{deed}", data={"form": form_of(page)}).status_code == 403
+
+
+def test_what_one_may_not_see_is_not_there(served: Any) -> None:
+    secret = served.job(owner="ben", name="of ben")
+    shared = served.job(owner="ben", name="for all", shared=True)
+    with browser(served, "ann") as http:
+        assert http.get(f"/jobs/{secret}").status_code == 404
+        assert "No job" in http.get(f"/jobs/{secret}").text
+        assert http.get(f"/live/jobs/{secret}").status_code == 404
+        assert "of ben" not in http.get("/jobs").text
+        page = http.get(f"/jobs/{shared}").text
+        assert "for all" in page
+        assert f"/jobs/{shared}/tags" not in page
+
+
+def test_a_list_goes_on_where_it_ended(served: Any) -> None:
+    for number in range(5):
+        served.job(owner="carl", name=f"job {number}")
+    with browser(served, "carl") as http:
+        first = http.get("/jobs?limit=3").text
+        assert re.findall(r"job \d", first) == ["job 4", "job 3", "job 2"]
+        older = re.search(r'href="(/jobs\?[^"]+)" rel="next"', first)[1].replace("&amp;", "&")  # type: ignore[index]
+        assert re.findall(r"job \d", http.get(older).text) == ["job 1", "job 0"]
+        assert "job" not in re.findall(r"job \d", http.get("/jobs?status=FAILED").text)
+        assert http.get("/jobs?status=&backend=&limit=").status_code == 200
+        assert http.get("/jobs?cursor=x").status_code == 422
+
+
+def test_a_page_follows_what_happens_and_sends_only_what_differs(served: Any) -> None:
+    with browser(served, "dora") as http:
+        page = http.get("/jobs").text
+        url = re.search(r'sse-connect="([^"]+)"', page)[1].replace("&amp;", "&")  # type: ignore[index]
+        with http.stream("GET", url) as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == ": here"
+            served.job(owner="ben")
+            served.job(owner="dora", name="just now")
+            told = [next(line for line in lines if line.startswith("event:"))]
+            told.append(next(line for line in lines if "just now" in line))
+        assert told[0] == "event: rows"

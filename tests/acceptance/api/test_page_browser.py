@@ -1,0 +1,113 @@
+"""The page in a real Chromium: live without a reload, under its strict policy, by keyboard, light and dark."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from pubworks.states import Scope
+
+#: Chromium talks to nobody but the server.
+_FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("There is no Chromium. apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def visiting(chromium: Browser, served: Any, owner: str, *scopes: Scope, **options: Any) -> Iterator[Page]:
+    """Give a page of somebody who has logged in; what the browser complains of fails the test."""
+    complaints: list[str] = []
+    with chromium.new_context(base_url=served.url, **options) as context:
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto("/login?next=/jobs")
+        page.get_by_label("Token").fill(served.token(owner, *(scopes or (Scope.SUBMIT,))))
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+        yield page
+        assert complaints == []
+
+
+def test_a_list_follows_what_happens_without_a_reload(chromium: Browser, served_page: Any) -> None:
+    with visiting(chromium, served_page, "ann") as page:
+        expect(page.get_by_role("status")).to_have_text("live")
+        page.evaluate("window.unchanged = true")
+        served_page.job(owner="ann", name="the new one")
+        expect(page.get_by_role("link", name="the new one")).to_be_visible()
+        page.get_by_role("link", name="the new one").focus()
+        served_page.job(owner="ann", name="another one")
+        expect(page.get_by_role("link", name="another one")).to_be_visible()
+        expect(page.get_by_role("link", name="the new one")).to_be_focused()
+        assert page.evaluate("window.unchanged")
+
+
+def test_a_job_is_looked_at_and_tagged_by_keyboard(chromium: Browser, served_page: Any) -> None:
+    job = served_page.job(owner="ben", name="mine")
+    with visiting(chromium, served_page, "ben") as page:
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        page.keyboard.press("/")
+        expect(page.get_by_label("Name")).to_be_focused()
+        page.keyboard.type("mine")
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name="mine").press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("mine")
+        page.get_by_role("link", name="Tags").press("Enter")
+        page.get_by_label("Tags").fill("x, y")
+        page.get_by_label("Why").fill("to try it")
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**/jobs/{job}")
+        expect(page.get_by_role("link", name="y", exact=True)).to_be_visible()
+
+
+def test_colors_are_chosen_and_stay(chromium: Browser, served_page: Any) -> None:
+    with visiting(chromium, served_page, "carl", color_scheme="dark") as page:
+        paper = "getComputedStyle(document.body).backgroundColor"
+        dark = page.evaluate(paper)
+        page.get_by_role("button", name="light").click()
+        expect(page.get_by_role("button", name="light")).to_have_attribute("aria-pressed", "true")
+        light = page.evaluate(paper)
+        assert light != dark
+        page.goto("/jobs?status=DONE")
+        assert page.evaluate(paper) == light
+
+
+def test_times_are_told_by_their_age_and_lines_can_be_copied(chromium: Browser, served_page: Any) -> None:
+    job = served_page.job(owner="dora")
+    with visiting(chromium, served_page, "dora", permissions=["clipboard-read", "clipboard-write"]) as page:
+        page.goto(f"/jobs/{job}")
+        time = page.locator("time").first
+        assert time.get_attribute("title").endswith(" UTC")  # type: ignore[union-attr]
+        page.get_by_role("button", name="Copy").first.click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        assert f'Client().job("{job}")' in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_a_page_needs_no_script(chromium: Browser, served_page: Any) -> None:
+    job = served_page.job(owner="emma", name="plain")
+    with visiting(chromium, served_page, "emma", java_script_enabled=False) as page:
+        page.get_by_role("link", name="plain").click()
+        page.wait_for_url(f"**/jobs/{job}")
+        page.get_by_role("link", name="Tags").click()
+        page.get_by_label("Tags").fill("z")
+        page.get_by_role("button", name="Set the tags").click()
+        expect(page.get_by_role("link", name="z", exact=True)).to_be_visible()

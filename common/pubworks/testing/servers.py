@@ -58,7 +58,7 @@ class NotAvailable(RuntimeError):
     """A server cannot be started here; the message says what is missing."""
 
 
-def eventually(look: Callable[[], T], timeout_s: float = 30.0, what: str = "") -> T:
+def eventually(look: Callable[[], T], timeout_s: float = 60.0, what: str = "") -> T:
     """Return the first true value that ``look`` returns.
 
     Args:

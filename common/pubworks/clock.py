@@ -17,3 +17,12 @@ def iso(seconds: float | None) -> str | None:
     '1970-01-01T00:00:00.000Z'
     """
     return None if seconds is None else utc(seconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds_of(text: str) -> float:
+    """Return what :func:`iso` was given, to the millisecond.
+
+    >>> seconds_of("1970-01-01T00:00:01.500Z")
+    1.5
+    """
+    return datetime.fromisoformat(text).timestamp()

@@ -63,6 +63,9 @@ class BatchState(StrEnum):
 
 FINAL_BATCHES = (BatchState.DONE, BatchState.FAILED, BatchState.SPLIT, BatchState.CANCELLED)
 
+#: A job that has not ended.
+OPEN = (JobState.QUEUED, JobState.RUNNING)
+
 #: Batches that occupy, or may occupy, a place at the provider.
 AT_PROVIDER = (BatchState.CLAIMED, BatchState.SUBMITTING, BatchState.UNCERTAIN, BatchState.IN_FLIGHT)
 

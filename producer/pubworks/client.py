@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from pubworks.errors import ConfigError, SubmissionError
+from pubworks.errors import ConfigError
 from pubworks.primitives import estimator as _estimator
 from pubworks.primitives import sampler as _sampler
 from pubworks.primitives import session as _session
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from celery import Celery
     from qiskit.providers import BackendV2
 
-    from pubworks.planning.prices import Prices
+    from pubworks.ledger.contract import Pubs
+    from pubworks.ledger.stored import StoredLedger
     from pubworks.planning.quote import Plan
     from pubworks.planning.target import Target
     from pubworks.settings import Settings
@@ -57,7 +58,6 @@ class Client:
         self._works_here = works and self.settings.embedded
         self._starting = threading.Lock()
         self._worker: EmbeddedWorker | LocalWorker | None = None
-        self._live_targets: dict[str, Target] = {}
 
     @classmethod
     def local(cls, **flags: Any) -> Client:
@@ -81,25 +81,26 @@ class Client:
         return cls(settings if backends is None else with_backends(settings, backends))
 
     @cached_property
-    def store(self) -> Store:
-        """The database, with its schema checked; an empty SQLite file gets its tables here.
+    def ledger(self) -> StoredLedger:
+        """Where jobs are kept, opened at its first use.
 
         Raises:
-            SchemaOutOfDate: The schema is another one; the message names the command.
+            SchemaOutOfDate: The database has another schema; the message names the command.
             StoreUnreachable: The database does not answer.
         """
-        from pubworks.store.place import place_of
+        from pubworks.ledger.stored import StoredLedger
         from pubworks.store.store import Store
+        from pubworks.views.session import Session as View
 
         store = Store.open(self.settings.database_url)
-        _open.setdefault(place_of(store.url), self)
-        return store
+        ledger = StoredLedger(View(self.settings, store), ring=self._ring, wake=self._start_working)
+        _open.setdefault(ledger.place, self)
+        return ledger
 
-    @cached_property
-    def _prices(self) -> Prices:
-        from pubworks.planning.prices import Prices
-
-        return Prices(self.settings)
+    @property
+    def store(self) -> Store:
+        """The database, with its schema checked; an empty SQLite file gets its tables here."""
+        return self.ledger.store
 
     @cached_property
     def app(self) -> Celery:
@@ -117,10 +118,7 @@ class Client:
         Raises:
             JobNotFound: No job, or several, have such an id.
         """
-        from pubworks.store import jobs
-
-        with self.store.read() as connection:
-            job = self._handle(jobs.get(connection, jobs.find(connection, job_id)))
+        job = self._handle(self.ledger.record(self.ledger.find(job_id)))
         self._go_on(job)
         return job
 
@@ -150,15 +148,13 @@ class Client:
             ValueError: There is no such state or primitive, or a number is negative.
         """
         from pubworks.primitives.display import Jobs
-        from pubworks.store import listing
 
         asked = wanted(
             limit, skip, backend=backend, status=status, tags=tags, name=name, primitive=primitive,
             created_after=created_after, created_before=created_before, descending=descending,
             session=_id_of(session),
         )  # fmt: skip
-        with self.store.read() as connection:
-            return Jobs(self._handle(record) for record in listing.find_jobs(connection, asked))
+        return Jobs(self._handle(record) for record, _ in self.ledger.jobs(asked))
 
     def cancel(self, *, tags: Iterable[str] | None = None, session: Session | str | None = None) -> int:
         """Cancel the open jobs with all of these tags, of this session or batch. Returns how many were cancelled.
@@ -167,12 +163,11 @@ class Client:
             TypeError: Neither is given, or a tag is of the wrong type.
         """
         from pubworks.primitives.labels import check_tags
-        from pubworks.store import ending
 
         checked = check_tags(tags)
         if not checked and session is None:
             raise TypeError("Say which jobs to cancel: cancel(tags=['scan']), or cancel(session=…).")
-        return ending.cancel_jobs(self.store, tags=checked, session=_id_of(session))
+        return self.ledger.cancel_jobs(checked, _id_of(session))
 
     def sessions(
         self, limit: int | None = 10, skip: int = 0, *, mode: str | None = None, backend: str | None = None
@@ -188,19 +183,13 @@ class Client:
         Raises:
             ValueError: There is no such mode.
         """
-        from pubworks.store import sessions
-
         of_mode = None if mode is None else Mode(mode)
-        with self.store.read() as connection:
-            found = sessions.newest(connection, limit, skip, mode=of_mode, backend=backend)
+        found = self.ledger.sessions(limit, skip, mode=of_mode, backend=backend)
         return [(Batch if record.mode == Mode.BATCH else Session)._of(record, self) for record in found]
 
     def backends(self) -> list[BackendFacts]:
         """Return what workers found out about each backend that they built."""
-        from pubworks.store import fleet
-
-        with self.store.read() as connection:
-            return fleet.list_backends(connection)
+        return self.ledger.facts()
 
     def enter(self, backend: BackendV2 | str) -> str:
         """Return the name of a backend; an object becomes known to this process.
@@ -209,21 +198,7 @@ class Client:
             TypeError: It is neither a backend nor a name.
             ConfigError: No backend has this name, or workers elsewhere could not have the object.
         """
-        from pubworks.backends import live, registry
-
-        if isinstance(backend, str):
-            return registry.find(self.settings, backend).name
-        is_backend = callable(getattr(backend, "run", None)) and hasattr(backend, "options")
-        if not is_backend or isinstance(backend, type):
-            raise TypeError(
-                f"backend must be a BackendV2 or the name of a registered one, not {type(backend).__name__}."
-            )
-        if not self.settings.embedded:
-            raise ConfigError(
-                "A backend object lives in this process only, and the jobs run on workers elsewhere. "
-                "Register it by name in pubworks.toml, or use the embedded broker."
-            )
-        return live.enter(backend)
+        return self.ledger.enter(backend)
 
     def target(self, name: str) -> Target:
         """Return what planning needs to know about a backend.
@@ -231,52 +206,32 @@ class Client:
         Raises:
             SubmissionError: No worker has built the backend yet, or it cannot be built.
         """
-        from pubworks.backends import live, registry
-        from pubworks.backends.adapter import adapt
-        from pubworks.planning.target import Target
+        return self.ledger.target(name)
 
-        if live.is_live(name):
-            if name not in self._live_targets:
-                adapter = adapt(live.get(name))
-                self._live_targets[name] = Target(name, adapter.num_qubits, adapter.max_circuits)
-            return self._live_targets[name]
-        spec = registry.find(self.settings, name)
-        facts = self._facts(name, spec.digest)
-        return Target(name, facts.num_qubits, facts.max_circuits, spec.limits, facts.learned or {})
-
-    def quote(self, draft: JobDraft) -> Plan:
+    def quote(self, draft: JobDraft, pubs: Pubs) -> Plan:
         """Return what a job would take and cost; nothing is stored.
+
+        Args:
+            draft: The job, planned.
+            pubs: The coerced PUBs that it was made from.
 
         Raises:
             ConfigError: The backend's price model fails.
         """
-        from pubworks.backends import live, registry
-        from pubworks.planning.quote import quote
-        from pubworks.store.pace import ahead, pace
+        return self.ledger.quote(draft, pubs)
 
-        name = draft.backend
-        quota = None if live.is_live(name) else registry.find(self.settings, name).quota
-        with self.store.read() as connection:
-            known, before = pace(connection, name, quota), ahead(connection, name)
-        price = self._prices.of(name, build=True)
-        return quote(draft, self.target(name), pace=known, ahead=before, price=price)
-
-    def submit(self, draft: JobDraft) -> Job:
+    def submit(self, draft: JobDraft, pubs: Pubs) -> Job:
         """Store a job, whole or not at all, and ring for it; or return the job that has its idempotency key.
+
+        Args:
+            draft: The job, planned.
+            pubs: The coerced PUBs that it was made from.
 
         Raises:
             SubmissionError: The job with its idempotency key is another one.
         """
-        from pubworks.store import jobs
-        from pubworks.telemetry import log
-
-        with self.store.write() as connection:
-            stored = jobs.submit(connection, draft)
-        if stored != draft.id:
-            return self.job(stored)
-        log("job.submitted", job=draft.id, batches=len(draft.batches))
-        self._ring(draft.backend, len(draft.batches))
-        return Job(draft.id, self.store, **self._ties())
+        stored = self.ledger.submit(draft, pubs)
+        return Job(stored, self.ledger) if stored == draft.id else self.job(stored)
 
     @staticmethod
     def new_id() -> str:
@@ -309,10 +264,10 @@ class Client:
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
-        if "store" in self.__dict__:
+        if "ledger" in self.__dict__:
             for place in [place for place, client in _open.items() if client is self]:
                 del _open[place]
-            self.store.close()
+            self.ledger.close()
 
     def __enter__(self) -> Client:
         return self
@@ -341,11 +296,7 @@ class Client:
             log("keeper.error", error=error)
 
     def _handle(self, record: JobRecord) -> Job:
-        return Job(record.id, self.store, record=record, **self._ties())
-
-    def _ties(self) -> dict[str, Any]:
-        """Return what a handle needs of its client."""
-        return {"wake": self._start_working, "ring": self._ring, "price_of": self._prices.of}
+        return Job(record.id, self.ledger, record=record)
 
     def _go_on(self, job: Job) -> None:
         """In embedded mode, whoever holds the handle of an unfinished job also works on it."""
@@ -355,32 +306,6 @@ class Client:
     def _start_working(self) -> None:
         if self._works_here:
             self.start_embedded()
-
-    def _facts(self, name: str, digest: str) -> BackendFacts:
-        from pubworks.store import fleet
-
-        with self.store.read() as connection:
-            facts = fleet.get_backend(connection, name)
-        if facts is not None and facts.spec == digest and facts.error is None:
-            return facts
-        if not self.settings.embedded:
-            why = facts.error if facts is not None and facts.error else "no worker has built it yet"
-            raise SubmissionError(f"Backend {name!r}: {why}. Start one: pubworks worker --backend {name}")
-        facts = self._describe(name)
-        if facts.error is not None:
-            raise ConfigError(facts.error)
-        return facts
-
-    def _describe(self, name: str) -> BackendFacts:
-        """Build a backend here, where no worker need be running, and store what it is like."""
-        from pubworks.backends import registry
-        from pubworks.store import fleet
-        from pubworks.worker.station import describe
-
-        facts = describe(registry.find(self.settings, name))
-        with self.store.write() as connection:
-            fleet.describe_backend(connection, facts)
-        return facts
 
 
 _default: Client | None = None
@@ -443,10 +368,8 @@ def _client_of(place: str, needs_secret: bool, job_id: str) -> Client:
 
 
 def _reduce(job: Job) -> tuple[Any, tuple[str, str, bool]]:
-    from pubworks.store.place import has_secrets, place_of
-
-    url = job._store.url
-    return reattach, (job.job_id(), place_of(url), has_secrets(url))
+    ledger = job._ledger
+    return reattach, (job.job_id(), ledger.place, ledger.needs_secret)
 
 
 copyreg.pickle(Job, _reduce)

@@ -188,7 +188,7 @@ def test_a_handle_is_copied_in_its_process(client: Client, copied: Callable[[Job
     job = Sampler(AerSimulator(), client=client).run([(turned(), [0, 0])])
     threads = threading.active_count()
     again = copied(job)
-    assert (again, again._store is client.store) == (job, True)
+    assert (again, again._ledger is client.ledger) == (job, True)
     assert again.result(30) is not None
     assert threading.active_count() <= threads + 1, "no second worker"
 

@@ -105,7 +105,7 @@ def test_wrong_filters_are_told(five: Client, filters: dict[str, Any], error: ty
 def test_handles_of_a_listing_know_what_never_changes(five: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     job = five.jobs(name="twin")[0]
     with monkeypatch.context() as patch:
-        patch.setattr(job, "_store", None)  # nothing more is read
+        patch.setattr(job, "_ledger", None)  # nothing more is read
         assert (job.name, job.primitive, job.backend_name) == ("twin", "sampler", "aer")
         assert job.creation_date == datetime.fromtimestamp(START + 4, UTC)
     assert (job.state, job.tags, job == five.job(job.job_id())) == ("QUEUED", ["h2", "lih", "vqe"], True)

@@ -9,7 +9,7 @@ import typer
 from pubworks.cli import limits, probe, render
 from pubworks.cli.jobs import AsJson
 from pubworks.cli.limits import Name
-from pubworks.cli.session import opened
+from pubworks.cli.session import opened, reached
 from pubworks.views.fleet import BackendView, document, look_at_backends, settings_of
 from pubworks.views.limits import check_name, look
 from pubworks.views.limits import document as limits_document
@@ -32,19 +32,18 @@ def backends(context: typer.Context, as_json: AsJson = False) -> None:
     """List the backends and what workers found out about them; show or limit one of them."""
     if context.invoked_subcommand is not None:
         return
-    with opened() as session:
-        views = look_at_backends(session)
+    with reached() as ledger:
+        found = ledger.backends()
     if as_json:
-        render.emit({"backends": [document(view) for view in views]})
+        render.emit({"backends": found})
         return
     columns = ("NAME", "STATUS", "QUBITS", "MAX CIRCUITS", "MAX SHOTS", "WORKERS", "WAITING", "FACTORY")
-    render.show(render.table(columns, [_row(view) for view in views]))
-    for status in sorted({view.status for view in views} & set(_LEGEND)):
+    render.show(render.table(columns, [_row(known) for known in found]))
+    for status in sorted({known["status"] for known in found} & set(_LEGEND)):
         render.say(_LEGEND[status])
 
 
-def _row(view: BackendView) -> tuple[Any, ...]:
-    known = document(view)
+def _row(known: dict[str, Any]) -> tuple[Any, ...]:
     keys = (
         "name",
         "status",

@@ -9,11 +9,12 @@ import typer
 
 from pubworks.cli import complete, consent, render, story
 from pubworks.cli.jobs import ID_HELP
-from pubworks.cli.session import opened
-from pubworks.states import BatchState, RunState
+from pubworks.cli.session import reached
+from pubworks.states import OPEN, BatchState, RunState
 
 if TYPE_CHECKING:
-    from pubworks.views.session import JobView, Session
+    from pubworks.ledger.contract import Ledger
+    from pubworks.views.session import JobView
 
 NOTHING = "Nothing was cancelled."
 
@@ -45,16 +46,14 @@ def cancel(
     """
     if (job_id is None) == (not tags and session_id is None):
         raise typer.BadParameter("Give either the ID of a job, or --tag or --session.")
-    with opened() as session:
+    with reached() as ledger:
         if job_id is None:
-            _cancel_all(session, tags or [], session_id, yes)
+            _cancel_all(ledger, tags or [], session_id, yes)
         else:
-            _cancel_one(session, session.view(session.find(job_id)), yes)
+            _cancel_one(ledger, ledger.view(ledger.find(job_id)), yes)
 
 
-def _cancel_one(session: Session, view: JobView, yes: bool) -> None:
-    from pubworks.store import jobs
-
+def _cancel_one(ledger: Ledger, view: JobView, yes: bool) -> None:
     record = view.record
     if record.state.is_final:
         render.say(f"Job {record.id} is {record.state} already; there is nothing to cancel.")
@@ -63,19 +62,16 @@ def _cancel_one(session: Session, view: JobView, yes: bool) -> None:
         name = f" {render.printable(record.name)!r}" if record.name else ""
         question = f"Cancel job {record.id}{name} on {record.backend} ({story.batches_in_words(view)})?"
         consent.ask(f"Cancelling job {record.id}", question, otherwise=NOTHING)
-    with session.store.write() as connection:
-        cancelled = jobs.cancel(connection, record.id)
-    if not cancelled:
+    if not ledger.cancel(record.id):
         render.say(f"Job {record.id} ended before it could be cancelled.")
         return
-    session.ring(record.backend)
     render.say(f"Job {record.id} is cancelled.")
-    _ask_from_here(session, session.view(record.id))
-    for line in story.kept(session.view(record.id)):
+    _ask_from_here(ledger, ledger.view(record.id))
+    for line in story.kept(ledger.view(record.id)):
         render.say(line)
 
 
-def _ask_from_here(session: Session, view: JobView) -> None:
+def _ask_from_here(ledger: Ledger, view: JobView) -> None:
     """Where the broker is embedded and nobody else works, ask the provider from here to cancel what it runs."""
     record, others_work = view.record, view.num_workers or not view.embedded or view.record.backend.startswith("live.")
     if others_work or not view.progress.batches.get(BatchState.IN_FLIGHT):
@@ -83,28 +79,23 @@ def _ask_from_here(session: Session, view: JobView) -> None:
     from pubworks.client import Client
 
     deadline = time.monotonic() + _ASKING_S
-    with Client(session.settings) as client:
+    with Client() as client:
         client.start_embedded(record.backend).ring(record.backend, 1)
-        while time.monotonic() < deadline and RunState.ACCEPTED in _runs(session, record.id):
+        while time.monotonic() < deadline and _is_at_provider(ledger, record.id):
             time.sleep(_LOOK_S)
 
 
-def _runs(session: Session, job_id: str) -> set[str]:
-    from pubworks.store import jobs
-
-    with session.store.read() as connection:
-        return {row.state for row in jobs.runs(connection, job_id)}
+def _is_at_provider(ledger: Ledger, job_id: str) -> bool:
+    return any(run["state"] == RunState.ACCEPTED for run in ledger.runs(job_id))
 
 
-def _cancel_all(session: Session, tags: list[str], session_id: str | None, yes: bool) -> None:
-    from pubworks.store import ending, sessions
+def _cancel_all(ledger: Ledger, tags: list[str], session_id: str | None, yes: bool) -> None:
+    from pubworks.store.records import Wanted
 
-    if session_id is not None:
-        with session.store.read() as connection:
-            session_id = sessions.find(connection, session_id)
-    found = ending.open_jobs(session.store, tags=tags, session=session_id)
+    whole_id = None if session_id is None else ledger.find_session(session_id)
+    found = ledger.jobs(Wanted(None, states=OPEN, tags=tuple(tags), session=whole_id))
     if found and not yes:
         what = story.count(len(found), "open job", "open jobs")
         consent.ask(f"Cancelling {what}", f"Cancel {what}?", otherwise=NOTHING)
-    cancelled = ending.cancel_jobs(session.store, tags=tags, session=session_id) if found else 0
+    cancelled = ledger.cancel_jobs(tags, whole_id) if found else 0
     render.say(f"{story.count(cancelled, 'job is', 'jobs are')} cancelled." if cancelled else "No such job is open.")

@@ -8,9 +8,9 @@ import typer
 
 from pubworks.cli import render
 from pubworks.cli.jobs import AsJson
-from pubworks.cli.session import opened
+from pubworks.cli.session import opened, reached
 from pubworks.cli.token import Why, by_hand
-from pubworks.views.fleet import worker_document
+from pubworks.clock import seconds_of
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -20,23 +20,22 @@ def workers(context: typer.Context, as_json: AsJson = False) -> None:
     """List the workers that are alive, or drain one of them."""
     if context.invoked_subcommand is not None:
         return
-    from pubworks.store import fleet
-
-    with opened() as session, session.store.read() as connection:
-        rows = fleet.list_workers(connection, session.settings.lease_s)
+    with reached() as ledger:
+        found = ledger.workers()
     if as_json:
-        render.emit({"workers": [worker_document(row) for row in rows]})
-    elif not rows:
+        render.emit({"workers": found})
+    elif not found:
         render.say("No worker is alive. Start one: pubworks worker")
     else:
         columns = ("ID", "HOST", "PID", "RUNS", "HOLDS", "STARTED", "SEEN", "STATE", "BACKENDS")
-        render.show(render.table(columns, [_worker_row(row) for row in rows]))
+        render.show(render.table(columns, [_worker_row(known) for known in found]))
 
 
-def _worker_row(row: Any) -> tuple[Any, ...]:
-    started, seen = render.ago(row.started_at), f"{render.span(row.silent_s)} ago"
-    state = "draining" if row.draining else "embedded" if row.embedded else "works"
-    return (row.id, row.host, row.pid, row.concurrency, row.holds, started, seen, state, ", ".join(row.backends))
+def _worker_row(known: dict[str, Any]) -> tuple[Any, ...]:
+    started, seen = render.ago(seconds_of(known["started_at"])), f"{render.span(known['silent_s'])} ago"
+    state = "draining" if known["draining"] else "embedded" if known["embedded"] else "works"
+    who = (known["id"], known["host"], known["pid"], known["concurrency"], known["batches_held"])
+    return (*who, started, seen, state, ", ".join(known["backends"]))
 
 
 @app.command()

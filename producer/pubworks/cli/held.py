@@ -9,8 +9,8 @@ import typer
 
 from pubworks.cli import consent, render
 from pubworks.cli.jobs import AsJson
-from pubworks.cli.session import opened
-from pubworks.views.held import Decision, HeldBatch, commands, document, find_held, list_held
+from pubworks.cli.session import reached
+from pubworks.views.held import Decision, HeldBatch, commands, document, pick
 
 #: Batches whose commands are written out.
 _SPELLED_OUT = 3
@@ -21,8 +21,8 @@ def held(as_json: AsJson = False) -> None:
 
     Look for each in the provider's own list of jobs, by its id as tag or name, or by its time and size.
     """
-    with opened() as session, session.store.read() as connection:
-        found = list_held(connection)
+    with reached() as ledger:
+        found = ledger.held()
     if as_json:
         render.emit({"held": [document(batch) for batch in found]})
         return
@@ -61,15 +61,11 @@ def resolve(
     provider took it after all. fail: it is given up, and its PUBs have no result.
     """
     _check(decision, provider_id)
-    from pubworks.store import doubts
-
-    with opened() as session:
-        batch = find_held(session, batch_id)
+    with reached() as ledger:
+        batch = pick(ledger.held(), batch_id)
         if decision != Decision.ADOPT and not yes:
             _ask(batch, decision)
-        with session.store.write() as connection:
-            doubts.resolve(connection, batch.id, str(decision), provider_id)
-        session.ring(batch.backend)
+        ledger.resolve(batch, decision, provider_id)
     _conclude(batch, decision, provider_id)
 
 

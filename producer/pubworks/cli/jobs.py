@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pubworks.cli import complete, render, story, times
-from pubworks.cli.session import opened
+from pubworks.cli.session import reached
 from pubworks.clock import iso
 from pubworks.states import JobState
 from pubworks.views import documents
@@ -36,8 +36,8 @@ class Primitive(StrEnum):
 
 def status(job_id: JobId, as_json: AsJson = False) -> None:
     """Show a job: its state, what it waits for, how far it is."""
-    with opened() as session:
-        view = session.view(session.find(job_id))
+    with reached() as ledger:
+        view = ledger.view(ledger.find(job_id))
     if as_json:
         render.emit(documents.of_view(view))
         return
@@ -101,24 +101,22 @@ def list_jobs(
 
     Times are ages (90s, 15min, 2h, 3d, 1w) or dates and times (2026-11-23, "2026-11-23 14:00").
     """
-    from pubworks.store import listing, sessions
     from pubworks.store.records import Wanted
 
     wanted = Wanted(
         limit, skip, backend, tuple(states) if states else None, tuple(tags or ()), name, primitive,
         _time("--since", since), _time("--before", before), not oldest_first,
     )  # fmt: skip
-    with opened() as session, session.store.read() as connection:
-        wanted = wanted if of is None else replace(wanted, session=sessions.find(connection, of))
-        records = listing.find_jobs(connection, wanted)
-        tags_of = listing.tags_of(connection, [record.id for record in records])
+    with reached() as ledger:
+        wanted = wanted if of is None else replace(wanted, session=ledger.find_session(of))
+        found = ledger.jobs(wanted)
     if as_json:
-        render.emit({"jobs": [documents.of_record(record, tags_of[record.id]) for record in records]})
-    elif not records:
+        render.emit({"jobs": [documents.of_record(record, tags) for record, tags in found]})
+    elif not found:
         asked_for_all = wanted == Wanted(limit, descending=wanted.descending)
         render.say("No jobs yet. Submit one: pubworks submit FILE --backend NAME" if asked_for_all else "No such job.")
     else:
-        render.show(_table(records, tags_of))
+        render.show(_table(found))
 
 
 def _time(option: str, text: str | None) -> float | None:
@@ -128,16 +126,16 @@ def _time(option: str, text: str | None) -> float | None:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def _table(records: Sequence[JobRecord], tags_of: Mapping[str, Sequence[str]]) -> Table:
+def _table(found: Sequence[tuple[JobRecord, list[str]]]) -> Table:
     """Return a listing; tags have a column only where there are some."""
     columns = ["ID", "STATUS", "BACKEND", "PUBS", "BATCHES", "SUBMITTED", "NAME"]
     rows = [
         [record.id, record.state, record.backend, record.num_pubs,
          f"{record.num_batches - record.batches_left}/{record.num_batches}",
          render.ago(record.created_at), record.name or ""]
-        for record in records
+        for record, _ in found
     ]  # fmt: skip
-    if any(tags_of.values()):
+    if any(tags for _, tags in found):
         columns.append("TAGS")
-        rows = [[*row, ", ".join(tags_of[record.id])] for row, record in zip(rows, records, strict=True)]
+        rows = [[*row, ", ".join(tags)] for row, (_, tags) in zip(rows, found, strict=True)]
     return render.table(columns, rows)

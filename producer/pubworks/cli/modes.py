@@ -10,7 +10,7 @@ import typer
 from pubworks.cli import complete, consent, render, story
 from pubworks.cli.cancel import NOTHING
 from pubworks.cli.jobs import AsJson
-from pubworks.cli.session import opened
+from pubworks.cli.session import reached
 from pubworks.cli.submit import Backend
 from pubworks.clock import iso
 from pubworks.errors import SessionNotFound
@@ -20,7 +20,7 @@ from pubworks.views import sessions as documents
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pubworks.views.session import Session
+    from pubworks.ledger.contract import Ledger
     from pubworks.views.sessions import SessionView
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
@@ -52,18 +52,14 @@ def open_one(
     """Open one, and print its id; submit to it with `pubworks submit FILE --session ID`."""
     from ulid import ULID
 
-    from pubworks.backends import registry
-    from pubworks.store import sessions
-
     mode, session_id = _mode(context), str(ULID())
     longest_s = LONGEST_S[mode] if max_time is None else _seconds("--max-time", max_time)
     idle_s = IDLE_S if idle is None else _seconds("--interactive-timeout", idle)
-    with opened() as session:
-        name = registry.find(session.settings, backend).name
-        with session.store.write() as connection:
-            sessions.open_session(connection, session_id, mode=mode, backend=name, max_time_s=longest_s, idle_s=idle_s)
+    with reached() as ledger:
+        name = ledger.enter(backend)
+        ledger.open_session(session_id, mode=mode, backend=name, max_time_s=longest_s, idle_s=idle_s)
         if as_json:
-            render.emit(documents.of_view(_look(session, mode, session_id)))
+            render.emit(documents.of_view(_look(ledger, mode, session_id)))
         else:
             typer.echo(session_id)
 
@@ -77,13 +73,13 @@ def _seconds(option: str, span: str) -> float:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def _look(session: Session, mode: Mode, session_id: str) -> SessionView:
+def _look(ledger: Ledger, mode: Mode, session_id: str) -> SessionView:
     """Return a session, or a batch, whichever was asked for.
 
     Raises:
         SessionNotFound: None fits, or several do; or it is the other one.
     """
-    view = documents.look(session, session_id)
+    view = ledger.session_view(ledger.find_session(session_id))
     if view.record.mode != mode:
         other = view.record.mode
         raise SessionNotFound(f"{view.record.id} is a {other}, no {mode}: pubworks {other} show {view.record.id}")
@@ -93,13 +89,10 @@ def _look(session: Session, mode: Mode, session_id: str) -> SessionView:
 @app.command()
 def close(context: typer.Context, session_id: Id) -> None:
     """Have it take no more jobs; those that it has go on."""
-    from pubworks.store import sessions
-
     mode = _mode(context)
-    with opened() as session:
-        record = _look(session, mode, session_id).record
-        with session.store.write() as connection:
-            closed = sessions.close(connection, record.id)
+    with reached() as ledger:
+        record = _look(ledger, mode, session_id).record
+        closed = ledger.close_session(record.id)
     name = f"{mode.title()} {record.id}"
     render.say(f"{name} takes no more jobs; those that it has go on." if closed else f"{name} took no jobs already.")
 
@@ -111,11 +104,9 @@ def cancel(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Close it, and cancel its jobs that have not ended."""
-    from pubworks.store import ending
-
     mode = _mode(context)
-    with opened() as session:
-        view = _look(session, mode, session_id)
+    with reached() as ledger:
+        view = _look(ledger, mode, session_id)
         name = f"{mode.title()} {view.record.id}"
         left = view.progress.num_jobs - view.progress.jobs_ended
         if not yes:
@@ -123,15 +114,15 @@ def cancel(
                 f"{name} on {view.record.backend} ({story.count(left, 'open job', 'open jobs')}): close and cancel it?"
             )
             consent.ask(f"{name}: cancelling", question, otherwise=NOTHING)
-        cancelled = ending.cancel_session(session.store, view.record.id)
+        cancelled = ledger.cancel_session(view.record.id)
     render.say(f"{name} is closed; {story.count(cancelled, 'job is', 'jobs are')} cancelled.")
 
 
 @app.command()
 def show(context: typer.Context, session_id: Id, as_json: AsJson = False) -> None:
     """Show its state, its times and its jobs."""
-    with opened() as session:
-        view = _look(session, _mode(context), session_id)
+    with reached() as ledger:
+        view = _look(ledger, _mode(context), session_id)
     if as_json:
         render.emit(documents.of_view(view))
     else:
@@ -148,11 +139,9 @@ def list_all(
     as_json: AsJson = False,
 ) -> None:
     """List them, newest first."""
-    from pubworks.store import sessions
-
     mode = _mode(context)
-    with opened() as session, session.store.read() as connection:
-        records = sessions.newest(connection, limit, mode=mode, backend=backend)
+    with reached() as ledger:
+        records = ledger.sessions(limit, mode=mode, backend=backend)
     if as_json:
         render.emit({"sessions": [documents.of_record(record) for record in records]})
     elif not records:

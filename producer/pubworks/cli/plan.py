@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from pubworks.cli import render
 from pubworks.cli.jobs import AsJson
-from pubworks.cli.session import opened
+from pubworks.cli.session import reached
 from pubworks.cli.submit import Backend, Files, Seed, Shots, Values, explained
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pubworks.ledger.contract import Ledger
     from pubworks.planning.quote import Plan
-    from pubworks.views.session import Session
 
 
 def plan(
@@ -29,23 +29,20 @@ def plan(
 
     Nothing is submitted. Time and cost are estimates: from the last runs of the backend, and from its price.
     """
-    with opened() as session:
-        found = _plan(session, files, values, backend, {"default_shots": shots, "seed_simulator": seed})
+    with reached() as ledger:
+        found = _plan(ledger, files, values, backend, {"default_shots": shots, "seed_simulator": seed})
     if as_json:
         render.emit(found.document())
     else:
         render.show(render.fields(found.rows()))
 
 
-def _plan(
-    session: Session, files: list[Path], values: Path | None, backend: str, options: dict[str, int | None]
-) -> Plan:
-    from pubworks.backends import registry
+def _plan(ledger: Ledger, files: list[Path], values: Path | None, backend: str, options: dict[str, int | None]) -> Plan:
     from pubworks.cli.inputs import bind, read_inputs
 
-    registry.find(session.settings, backend)  # before Qiskit is loaded
+    ledger.enter(backend)  # before Qiskit is loaded
     inputs = read_inputs(files)
     from pubworks.client import Client, Sampler
 
-    with explained(inputs), Client(session.settings, works=False) as client:
+    with explained(inputs), Client(works=False) as client:
         return Sampler(backend, options=options, client=client).plan(bind(inputs, values))

@@ -10,13 +10,13 @@ import typer
 
 from pubworks.cli import exits, render, story
 from pubworks.cli.jobs import AsJson, JobId
-from pubworks.cli.session import opened
+from pubworks.cli.session import reached
 from pubworks.cli.watch import follow
 from pubworks.errors import JobTimeout
 from pubworks.states import JobState
-from pubworks.views.session import Session
 
 if TYPE_CHECKING:
+    from pubworks.ledger.contract import Ledger
     from pubworks.views.outcomes import Outcome
 
 
@@ -43,13 +43,13 @@ def result(
     A job that failed in part gives the results there are, with exit code 1. One that goes on gives none, or with
     --partial those there are.
     """
-    with opened() as session:
-        whole_id = session.find(job_id)
+    with reached() as ledger:
+        whole_id = ledger.find(job_id)
         if output is not None:
             _check_name(output)
         if wait or timeout_s is not None:
-            follow(session, whole_id, timeout_s=timeout_s)
-        outcome = _load(session, whole_id, partial=partial)
+            follow(ledger, whole_id, timeout_s=timeout_s)
+        outcome = _load(ledger, whole_id, partial=partial)
     _deliver(outcome, output, as_json)
     _conclude(outcome)
 
@@ -60,8 +60,8 @@ def _check_name(output: Path) -> None:
     outcomes.check_name(output)
 
 
-def _load(session: Session, job_id: str, *, partial: bool) -> Outcome:
-    view = session.view(job_id)
+def _load(ledger: Ledger, job_id: str, *, partial: bool) -> Outcome:
+    view = ledger.view(job_id)
     if not view.record.state.is_final and not partial:
         raise JobTimeout(
             f"Job {job_id} is {view.record.state}: {story.batches_in_words(view)}; {story.waits_for(view)}. "
@@ -69,7 +69,7 @@ def _load(session: Session, job_id: str, *, partial: bool) -> Outcome:
         )
     from pubworks.views.outcomes import load
 
-    return load(session, job_id)
+    return load(ledger, job_id)
 
 
 def _deliver(outcome: Outcome, output: Path | None, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pubworks.cli import render, story
 from pubworks.cli.jobs import JobId
-from pubworks.cli.session import opened
+from pubworks.cli.session import reached
 
 
 def retry(job_id: JobId) -> None:
@@ -12,14 +12,10 @@ def retry(job_id: JobId) -> None:
 
     What has a result keeps it; the completed result is that of an undisturbed run.
     """
-    from pubworks.store.retry import retry as run_missing
-
-    with opened() as session:
-        whole_id = session.find(job_id)
-        with session.store.write() as connection:
-            again = run_missing(connection, whole_id)
-        view = session.view(whole_id)
-        session.ring(view.record.backend, again.batches)
+    with reached() as ledger:
+        whole_id = ledger.find(job_id)
+        again = ledger.retry(whole_id)
+        view = ledger.view(whole_id)
     render.say(f"Job {whole_id}: {story.count(again.batches, 'batch is', 'batches are')} run again.")
     if again.held:
         runs = story.count(again.held, "batch", "batches")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
@@ -10,8 +11,39 @@ from pubworks.errors import ConfigError
 from pubworks.views.session import Session
 
 if TYPE_CHECKING:
+    from pubworks.ledger.contract import Ledger
     from pubworks.settings import Settings
+    from pubworks.store.records import JobRecord
     from pubworks.store.store import Store
+
+
+@contextmanager
+def reached() -> Iterator[Ledger]:
+    """Give the place where the settings keep jobs: a server at a URL, or a database.
+
+    Raises:
+        ConfigError: A setting is wrong.
+        StoreUnreachable: The database does not answer.
+        SchemaOutOfDate: Its schema is another one.
+    """
+    from pubworks.ledger.stored import StoredLedger
+
+    with opened() as session:
+        yield StoredLedger(session)
+
+
+@contextmanager
+def working_on(ledger: Ledger, record: JobRecord) -> Iterator[None]:
+    """Where the broker is embedded, run the job in this process as long as the context lasts."""
+    if not ledger.embedded or record.state.is_final:
+        yield
+        return
+    from pubworks.client import Client
+
+    logging.basicConfig(format="%(message)s", level=logging.ERROR)  # what went wrong stands in the job's reasons
+    with Client() as client:
+        client.job(record.id)  # starts the embedded worker
+        yield
 
 
 @contextmanager

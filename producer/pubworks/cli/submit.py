@@ -13,16 +13,16 @@ import typer
 
 from pubworks.cli import complete, render, story
 from pubworks.cli.jobs import AsJson
-from pubworks.cli.session import check_broker, opened
+from pubworks.cli.session import check_broker, reached
 from pubworks.cli.watch import conclude, follow
 from pubworks.errors import SubmissionError
 from pubworks.states import Mode
 from pubworks.views import documents
-from pubworks.views.session import JobView, Session
-from pubworks.views.sessions import look
+from pubworks.views.session import JobView
 
 if TYPE_CHECKING:
     from pubworks.cli.inputs import Input
+    from pubworks.ledger.contract import Ledger
     from pubworks.store.records import SessionRecord
 
 #: Largest number of shots, beyond which a slip of the finger is likelier than a wish, and largest seed: an int in C.
@@ -83,15 +83,15 @@ def submit(
     options = {"default_shots": shots, "seed_simulator": seed}
     if (backend is None) == (group is None):
         raise typer.BadParameter("Give either --backend or --session.")
-    with opened() as session:
-        aim = backend or look(session, group or "").record
-        _check_place(session, aim)
+    with reached() as ledger:
+        aim = backend or ledger.session(ledger.find_session(group or ""))
+        _check_place(ledger, aim)
         labels = {"name": name or _name(files), "tags": tags, "idempotency_key": key}
-        view = session.view(_store(session, files, values, aim=aim, options=options, labels=labels))
+        view = ledger.view(_store(files, values, aim=aim, options=options, labels=labels))
         if not as_json:
             typer.echo(view.record.id)
         if wait:
-            view = _wait(session, view, as_json)
+            view = _wait(ledger, view, as_json)
         elif as_json:
             render.emit(documents.of_view(view))
         if not wait and not view.record.state.is_final and not view.num_workers:
@@ -100,16 +100,16 @@ def submit(
         conclude(view)
 
 
-def _check_place(session: Session, aim: str | SessionRecord) -> None:
+def _check_place(ledger: Ledger, aim: str | SessionRecord) -> None:
     """Raise where the job would not get on, before Qiskit is loaded."""
-    from pubworks.backends import registry
+    from pubworks.settings import load_settings
 
-    registry.find(session.settings, aim if isinstance(aim, str) else aim.backend)
-    check_broker(session.settings)
+    ledger.enter(aim if isinstance(aim, str) else aim.backend)
+    check_broker(load_settings())
 
 
 def _store(
-    session: Session, files: Sequence[Path], values: Path | None, *,
+    files: Sequence[Path], values: Path | None, *,
     aim: str | SessionRecord, options: dict[str, int | None], labels: dict[str, Any],
 ) -> str:  # fmt: skip
     """Store the job and return its id; nothing runs here yet."""
@@ -118,19 +118,19 @@ def _store(
     from pubworks.client import Session as Group
 
     inputs = read_inputs(files)
-    with explained(inputs), Client(session.settings, works=False) as client:
+    with explained(inputs), Client(works=False) as client:
         kind = Batch if not isinstance(aim, str) and aim.mode == Mode.BATCH else Group
         mode = aim if isinstance(aim, str) else kind.from_id(aim.id, client)
         job = Sampler(mode, options=options, client=client).run(bind(inputs, values), **labels)
         return str(job.job_id())
 
 
-def _wait(session: Session, view: JobView, as_json: bool) -> JobView:
+def _wait(ledger: Ledger, view: JobView, as_json: bool) -> JobView:
     try:
-        view = follow(session, view.record.id)
+        view = follow(ledger, view.record.id)
     finally:  # the id must come out also when the waiting is interrupted
         if as_json:
-            render.emit(documents.of_view(session.view(view.record.id)))
+            render.emit(documents.of_view(ledger.view(view.record.id)))
     return view
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from pubworks.cli import render
 from pubworks.cli.jobs import AsJson, JobId
-from pubworks.cli.session import opened
+from pubworks.cli.session import reached
 from pubworks.clock import iso
 from pubworks.views import documents
 
 
 def timeline(job_id: JobId, as_json: AsJson = False) -> None:
     """Show what happened to a job, in order."""
-    from pubworks.primitives.timeline import timeline as happened
-
-    with opened() as session:
-        whole_id = session.find(job_id)
-        events = happened(session.store, whole_id)
+    with reached() as ledger:
+        whole_id = ledger.find(job_id)
+        events = ledger.timeline(whole_id)
     if as_json:
         render.emit({"id": whole_id, "events": [documents.of_event(event) for event in events]})
         return

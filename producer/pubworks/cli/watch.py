@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -12,23 +13,21 @@ import typer
 
 from pubworks.cli import complete, exits, render, story
 from pubworks.cli.jobs import ID_HELP, AsJson
-from pubworks.cli.session import opened
+from pubworks.cli.session import reached, working_on
 from pubworks.cli.watch_all import watch_all
 from pubworks.errors import JobTimeout
 from pubworks.states import JobState
 from pubworks.views import documents
-from pubworks.views.session import JobView, Session
+from pubworks.views.session import JobView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import RenderableType
 
-    Show = Callable[[JobView], None]
+    from pubworks.ledger.contract import Ledger
 
-#: Seconds between two looks at the database: from the first, growing, to the second.
-_LOOK_FIRST_S = 0.05
-_LOOK_LONGEST_S = 0.5
+    Show = Callable[[JobView], None]
 
 
 def watch(
@@ -42,11 +41,11 @@ def watch(
 
     With --json every change is one JSON document on a line of standard output.
     """
-    with opened() as session:
+    with reached() as ledger:
         if job_id is None:
-            watch_all(session, as_json=as_json)
+            watch_all(ledger, as_json=as_json)
             return
-        view = follow(session, session.find(job_id), each=_emit_line if as_json else None)
+        view = follow(ledger, ledger.find(job_id), each=_emit_line if as_json else None)
     conclude(view)
 
 
@@ -62,11 +61,11 @@ def conclude(view: JobView) -> None:
     raise typer.Exit(exits.code_of_state(record.state))
 
 
-def follow(session: Session, job_id: str, *, timeout_s: float | None = None, each: Show | None = None) -> JobView:
+def follow(ledger: Ledger, job_id: str, *, timeout_s: float | None = None, each: Show | None = None) -> JobView:
     """Wait for the end of a job and show how it goes; where the broker is embedded, run it here meanwhile.
 
     Args:
-        session: The settings and the database.
+        ledger: Where the job is kept.
         job_id: The job's whole id.
         timeout_s: Seconds to wait at most; None waits for ever.
         each: Called with every change, instead of the display on standard error.
@@ -74,36 +73,36 @@ def follow(session: Session, job_id: str, *, timeout_s: float | None = None, eac
     Raises:
         JobTimeout: The job has not ended; it goes on.
     """
-    view = session.view(job_id)
+    view = ledger.view(job_id)
     if story.is_stuck(view):
         render.say(story.how_to_run(view))
     # Once while the worker starts, and once inside: the words come before the worker stops, which takes a moment.
-    with _detaching(view), session.working_on(view.record), _detaching(view), _display(each) as show:
-        for view in views_of(session, job_id, timeout_s):
+    with _detaching(view), working_on(ledger, view.record), _detaching(view), _display(each) as show:
+        for view in views_of(ledger, job_id, timeout_s):
             show(view)
     return view
 
 
-def views_of(session: Session, job_id: str, timeout_s: float | None) -> Iterator[JobView]:
+def views_of(ledger: Ledger, job_id: str, timeout_s: float | None) -> Iterator[JobView]:
     """Yield a job again and again until it has ended, without working on it.
 
     Raises:
         JobTimeout: It has not ended after ``timeout_s`` seconds; it goes on.
     """
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    wait = _LOOK_FIRST_S
-    while True:
-        view = session.view(job_id)
-        yield view
-        if view.record.state.is_final:
-            return
-        if deadline is not None and time.monotonic() >= deadline:
-            raise JobTimeout(
-                f"Job {job_id} is {view.record.state} after {timeout_s:g} s ({story.batches_in_words(view)}). "
-                f"Go on waiting: pubworks watch {job_id}"
-            )
-        time.sleep(wait if deadline is None else max(0.0, min(wait, deadline - time.monotonic())))
-        wait = min(wait * 1.5, _LOOK_LONGEST_S)
+    deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    with ledger.watch(job_id) as watch:
+        while True:
+            view = ledger.view(job_id)
+            yield view
+            if view.record.state.is_final:
+                return
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise JobTimeout(
+                    f"Job {job_id} is {view.record.state} after {timeout_s:g} s ({story.batches_in_words(view)}). "
+                    f"Go on waiting: pubworks watch {job_id}"
+                )
+            watch.pause(None if timeout_s is None else left_s)
 
 
 @contextmanager

@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from pubworks.cli import exits, render
-from pubworks.states import JobState
+from pubworks.cli.session import working_on
+from pubworks.states import OPEN, JobState
 from pubworks.views import documents
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from pubworks.ledger.contract import Ledger
     from pubworks.store.records import JobRecord
-    from pubworks.views.session import Session
-
-#: Seconds between two looks at the database.
-_LOOK_S = 0.5
 
 #: Most open jobs that are watched, the oldest ones; and ended ones that are still shown.
 _OPEN, _ENDED = 500, 10
@@ -38,15 +36,15 @@ class _Look:
     served: frozenset[str]
 
 
-def watch_all(session: Session, *, as_json: bool) -> None:
+def watch_all(ledger: Ledger, *, as_json: bool) -> None:
     """Show all open jobs until none is left; where the broker is embedded, run them here meanwhile."""
-    first = _look(session, ())
+    first = _look(ledger, ())
     if not first.jobs:
         render.say("No job is open. `pubworks list` shows those that have ended.")
         return
     failed: set[str] = set()
-    with _detaching(session), session.working_on(first.jobs[0]), _detaching(session), _display(as_json) as show:
-        for look in _looks(session, first):
+    with _detaching(ledger), working_on(ledger, first.jobs[0]), _detaching(ledger), _display(as_json) as show:
+        for look in _looks(ledger, first):
             failed |= {job.id for job in look.jobs if job.state.is_final and job.state != JobState.DONE}
             show(look)
     without = f", {len(failed)} of them without all of their results" if failed else ""
@@ -54,38 +52,35 @@ def watch_all(session: Session, *, as_json: bool) -> None:
     raise typer.Exit(exits.FAILED if failed else exits.OK)
 
 
-def _looks(session: Session, first: _Look) -> Iterator[_Look]:
+def _looks(ledger: Ledger, first: _Look) -> Iterator[_Look]:
     ended: deque[JobRecord] = deque(maxlen=_ENDED)
     look = first
-    while True:
-        yield _Look([*ended, *look.jobs], look.served)
-        if not any(not job.state.is_final for job in look.jobs):
-            return
-        ended.extend(job for job in look.jobs if job.state.is_final)
-        time.sleep(_LOOK_S)
-        look = _look(session, {job.id for job in look.jobs if not job.state.is_final})
+    with ledger.watch_all() as watch:
+        while True:
+            yield _Look([*ended, *look.jobs], look.served)
+            if not any(not job.state.is_final for job in look.jobs):
+                return
+            ended.extend(job for job in look.jobs if job.state.is_final)
+            watch.pause(None)
+            look = _look(ledger, {job.id for job in look.jobs if not job.state.is_final})
 
 
-def _look(session: Session, seen: Iterable[str]) -> _Look:
+def _look(ledger: Ledger, seen: Iterable[str]) -> _Look:
     """Return the open jobs, and those of ``seen`` that are not open any more."""
-    from pubworks.store import fleet, jobs, listing
     from pubworks.store.records import Wanted
 
-    wanted = Wanted(_OPEN, states=(JobState.QUEUED, JobState.RUNNING), descending=False)
-    with session.store.read() as connection:
-        found = listing.find_jobs(connection, wanted)
-        gone = [jobs.get(connection, job_id) for job_id in sorted(set(seen) - {job.id for job in found})]
-        workers = fleet.list_workers(connection, session.settings.lease_s)
-    served = frozenset(name for worker in workers for name in worker.backends)
+    found = [record for record, _ in ledger.jobs(Wanted(_OPEN, states=OPEN, descending=False))]
+    gone = [ledger.record(job_id) for job_id in sorted(set(seen) - {job.id for job in found})]
+    served = frozenset(name for worker in ledger.workers() for name in worker["backends"])
     return _Look([*gone, *found], served)
 
 
 @contextmanager
-def _detaching(session: Session) -> Iterator[None]:
+def _detaching(ledger: Ledger) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        on = "are kept and go on with the next worker or watch" if session.settings.embedded else "go on"
+        on = "are kept and go on with the next worker or watch" if ledger.embedded else "go on"
         render.say(f"\nDetached. The jobs {on}. Watch them again: pubworks watch")
         raise typer.Exit(exits.INTERRUPTED) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from qiskit.primitives import PrimitiveResult, PubResult
 from qiskit.primitives.containers.observables_array import ObservablesArray, ObservablesArrayLike
@@ -12,17 +13,17 @@ from pubworks.errors import NotMeasured
 from pubworks.estimation.measurement import from_bytes
 from pubworks.estimation.result import evaluate
 from pubworks.planning.measurement import cover
-from pubworks.store import jobs
-from pubworks.store import results as chunks
 from pubworks.store.records import StoredPub
-from pubworks.store.store import Store
+
+if TYPE_CHECKING:
+    from pubworks.ledger.contract import Ledger
 
 
-def reestimate(store: Store, job_id: str, observables: Sequence[ObservablesArrayLike]) -> PrimitiveResult[PubResult]:
+def reestimate(ledger: Ledger, job_id: str, observables: Sequence[ObservablesArrayLike]) -> PrimitiveResult[PubResult]:
     """Return the expectation values of other observables from the counts of a job.
 
     Args:
-        store: The database.
+        ledger: Where the job is kept.
         job_id: An Estimator job.
         observables: For each of its PUBs, as in ``run``.
 
@@ -30,23 +31,22 @@ def reestimate(store: Store, job_id: str, observables: Sequence[ObservablesArray
         NotMeasured: It is no Estimator job, a basis or a count that is needed is missing; the message says which.
         ValueError: There are more or fewer observables than PUBs, or they do not fit the circuit or its values.
     """
-    with store.read() as connection:
-        total = jobs.get(connection, job_id).num_pubs
-        pubs = jobs.load_pubs(connection, job_id, range(total))
-    if len(observables) != total:
-        raise ValueError(f"Job {job_id} has {total} PUBs; give observables for each of them, not {len(observables)}.")
+    pubs, _ = ledger.inputs(job_id, circuits=False)
+    if len(observables) != len(pubs):
+        raise ValueError(
+            f"Job {job_id} has {len(pubs)} PUBs; give observables for each of them, not {len(observables)}."
+        )
     arrays = [ObservablesArray.coerce(item) for item in observables]
-    again = [_reestimate(store, job_id, pubs[position], array) for position, array in enumerate(arrays)]
+    again = [_reestimate(ledger, job_id, pub, array) for pub, array in zip(pubs, arrays, strict=True)]
     return PrimitiveResult(again, metadata={"version": 2})
 
 
-def _reestimate(store: Store, job_id: str, pub: StoredPub, observables: ObservablesArray) -> PubResult:
+def _reestimate(ledger: Ledger, job_id: str, pub: StoredPub, observables: ObservablesArray) -> PubResult:
     if pub.measurement is None:
         raise NotMeasured(f"Job {job_id} is a Sampler's. Only the jobs of an Estimator can be evaluated again.")
     try:
         covered = cover(from_bytes(pub.measurement), observables)
-        with store.read(together=True) as connection:
-            stored = chunks.iterate_chunks(connection, job_id, pub.position)
+        with ledger.chunks(job_id, pub.position) as stored:
             parts = ((chunk.first, outcomes.from_bytes(chunk.outcomes)) for chunk in stored)
             data = evaluate(covered, parts, shots=pub.shots, circuit_metadata=pub.circuit_metadata)
     except NotMeasured as error:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qiskit.providers import BackendV2
 
     from pubworks.client import Client
+    from pubworks.ledger.contract import Pubs
     from pubworks.planning.target import Target
     from pubworks.primitives.job import Job
     from pubworks.store.records import JobDraft
@@ -32,13 +33,17 @@ class Aim:
         """Return what planning needs to know about the backend."""
         return self.client.target(self.name)
 
-    def submit(self, draft: JobDraft) -> Job:
+    def submit(self, draft: JobDraft, pubs: Pubs) -> Job:
         """Store a job, in the session if there is one.
+
+        Args:
+            draft: The job, planned.
+            pubs: The coerced PUBs that it was made from.
 
         Raises:
             SessionClosed: The session takes no more jobs.
         """
-        return self.client.submit(replace(draft, session=self.session_id))
+        return self.client.submit(replace(draft, session=self.session_id), pubs)
 
 
 def aim_at(

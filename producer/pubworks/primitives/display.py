@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-
 from pubworks.clock import utc
 from pubworks.notebook import html
 from pubworks.notebook.gantt import Bar, Gantt, in_words
 from pubworks.states import RunState
-from pubworks.store.engine import now
 
 if TYPE_CHECKING:
     from pubworks.primitives.job import Job
@@ -67,10 +64,8 @@ def _moment(seconds: float) -> html.Markup:
 def gantt(job: Job) -> Gantt:
     """Return a chart of a job's runs; it begins when the job was submitted."""
     record, runs = job.record(), job.provider_jobs()
-    with job._store.read() as connection:
-        time = connection.execute(select(now())).scalar_one()
     is_over = all(run["finished_at"] for run in runs)  # a run may go on after its job was cancelled
-    until = record.finished_at if record.finished_at and is_over else time
+    until = record.finished_at if record.finished_at and is_over else job._ledger.now()
     bars = tuple(_bar(run, record.created_at) for run in runs)
     name = f' "{record.name}"' if record.name else ""
     return Gantt(

@@ -102,7 +102,8 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]
         from pubworks.primitives.labels import Labels
 
         labels = Labels.check(name, tags, idempotency_key)
-        return self._aim.submit(labels.on(*self._draft(pubs, precision)))
+        draft, coerced = self._draft(pubs, precision)
+        return self._aim.submit(labels.on(draft, coerced), coerced)
 
     def plan(self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None) -> Plan:
         """Return what ``run`` would submit, and what that would take and cost; nothing is stored.
@@ -116,7 +117,7 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]
             ValueError: As ``run``.
             ConfigError: The backend's price model fails.
         """
-        return self._aim.client.quote(self._draft(pubs, precision)[0])
+        return self._aim.client.quote(*self._draft(pubs, precision))
 
     def _draft(self, pubs: Iterable[EstimatorPubLike], precision: float | None) -> tuple[JobDraft, list[EstimatorPub]]:
         from pubworks.primitives.estimator_draft import draft_estimator_job

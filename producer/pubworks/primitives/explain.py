@@ -16,9 +16,9 @@ def explain(store: Store, job_id: str) -> str | None:
         state = jobs.get(connection, job_id).state
         progress = None if state.is_final else jobs.progress(connection, job_id)
     if state == JobState.CANCELLED:
-        return cancelled(store, job_id)
+        return _cancelled(store, job_id)
     if state in (JobState.FAILED, JobState.PARTIAL):
-        return failed(store, job_id, state)
+        return _failed(store, job_id, state)
     if progress and (held := progress.batches.get(BatchState.HELD)):
         return f"Job {job_id}: whether the provider took {held} of its runs is in doubt. Decide: pubworks held"
     if progress and (lost := progress.batches.get(BatchState.FAILED)):
@@ -27,16 +27,14 @@ def explain(store: Store, job_id: str) -> str | None:
     return None
 
 
-def cancelled(store: Store, job_id: str) -> str:
-    """Return what to do about a job that was cancelled."""
+def _cancelled(store: Store, job_id: str) -> str:
     with store.read() as connection:
         late = ending.out_of_time(connection, job_id)
     why = f": {late}" if late else ""
     return f"Job {job_id} was cancelled{why}. result(partial=True) gives what was done, and retry() runs the rest."
 
 
-def failed(store: Store, job_id: str, state: JobState) -> str:
-    """Return which PUBs failed, why, and what to do."""
+def _failed(store: Store, job_id: str, state: JobState) -> str:
     with store.read() as connection:
         lost = jobs.failed_pubs(connection, job_id)
     reasons = "; ".join(f"PUB {pub}: {reason}" for pub, reason in list(lost.items())[:_NAMED])

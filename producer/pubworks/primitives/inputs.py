@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +17,17 @@ from pubworks.codec import circuits
 from pubworks.codec.arrays import unpack
 from pubworks.estimation.measurement import Measurement, from_bytes
 from pubworks.estimation.terms import label
-from pubworks.store import jobs
 from pubworks.store.records import StoredPub
-from pubworks.store.store import Store
+
+if TYPE_CHECKING:
+    from pubworks.ledger.contract import Ledger
 
 
-def load_inputs(store: Store, job_id: str) -> list[SamplerPub] | list[EstimatorPub]:
+def load_inputs(ledger: Ledger, job_id: str) -> list[SamplerPub] | list[EstimatorPub]:
     """Return the PUBs of a job, as they were submitted; equal circuits are one object."""
-    with store.read() as connection:
-        record = jobs.get(connection, job_id)
-        stored = jobs.load_pubs(connection, job_id, range(record.num_pubs))
-        qpy = jobs.load_circuits(connection, list({pub.circuit for pub in stored.values()}))
+    pubs, qpy = ledger.inputs(job_id, circuits=True)
     decoded = {key: circuits.decode(data) for key, data in qpy.items()}
-    pubs = [stored[position] for position in sorted(stored)]
-    if record.primitive == "sampler":
+    if ledger.record(job_id).primitive == "sampler":
         return [_sampler_pub(pub, decoded[pub.circuit]) for pub in pubs]
     return [_estimator_pub(pub, decoded[pub.circuit]) for pub in pubs]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from qiskit.providers import JobStatus
 from pubworks.codec.results import decode
 from pubworks.errors import JobCancelled, JobFailed
 from pubworks.primitives.filters import STATUS
-from pubworks.primitives.waiting import Bar, Completed, Looks
+from pubworks.primitives.waiting import Bar, Completed, Deadline
 from pubworks.states import JobState
 
 if TYPE_CHECKING:
@@ -22,39 +22,28 @@ if TYPE_CHECKING:
     from qiskit.primitives.containers.observables_array import ObservablesArrayLike
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+    from pubworks.ledger.contract import Ledger
     from pubworks.notebook.gantt import Gantt
-    from pubworks.primitives.account import PriceOf
     from pubworks.primitives.pub import PubView
     from pubworks.primitives.timeline import Event
     from pubworks.store.records import JobRecord, Progress
-    from pubworks.store.store import Store
 
 
 class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ignore[misc]
-    """A job in the database, from whichever process it was submitted.
+    """A job, from whichever process it was submitted.
 
-    Two handles of one job are equal. A handle that is pickled is the id and where to look, without any password.
+    Two handles of one job are equal. A handle that is pickled is the id and where to look, without password or token.
 
     Args:
         job_id: Its id.
-        store: The database that holds it.
+        ledger: Where it is kept.
         record: Its row, if it was read already; only what never changes is taken from it.
-        wake: Called when somebody begins to wait for the job: whoever waits in the embedded mode also works.
-        price_of: Gives the price model of a backend.
-        ring: Called with a backend's name and a number of batches, to tell its workers that they have something to do.
     """
 
-    def __init__(
-        self, job_id: str, store: Store, *, record: JobRecord | None = None,
-        wake: Callable[[], object] | None = None, ring: Callable[[str, int], object] | None = None,
-        price_of: PriceOf = lambda _: None,
-    ) -> None:  # fmt: skip
+    def __init__(self, job_id: str, ledger: Ledger, *, record: JobRecord | None = None) -> None:
         super().__init__(job_id)
-        self._store = store
+        self._ledger = ledger
         self._known = record
-        self._wake = wake
-        self._price_of = price_of
-        self._ring = ring
 
     def __eq__(self, other: object) -> bool:
         return self._job_id == other._job_id if isinstance(other, Job) else NotImplemented
@@ -85,10 +74,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         Raises:
             JobNotFound: The database has no such job.
         """
-        from pubworks.store import jobs
-
-        with self._store.read() as connection:
-            return jobs.get(connection, self._job_id)
+        return self._ledger.record(self._job_id)
 
     @property
     def name(self) -> str | None:
@@ -125,26 +111,19 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
     @property
     def options(self) -> dict[str, Any]:
         """The options that it was submitted with."""
-        from pubworks.store import jobs
-
-        with self._store.read() as connection:
-            return jobs.options(connection, self._job_id)
+        return self._ledger.options(self._job_id)
 
     @property
     def inputs(self) -> list[SamplerPub] | list[EstimatorPub]:
         """The PUBs as they were submitted; ``run`` takes them again."""
         from pubworks.primitives.inputs import load_inputs
 
-        return load_inputs(self._store, self._job_id)
+        return load_inputs(self._ledger, self._job_id)
 
     @property
     def tags(self) -> list[str]:
         """The tags as they are now, sorted; set them, or call :meth:`update_tags`."""
-        from pubworks.store import listing
-
-        self._fixed()  # says it if there is no such job
-        with self._store.read() as connection:
-            return listing.tags_of(connection, [self._job_id])[self._job_id]
+        return self._ledger.tags(self._job_id)
 
     @tags.setter
     def tags(self, tags: Iterable[str]) -> None:
@@ -158,11 +137,9 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
             SubmissionError: One is empty or too long.
         """
         from pubworks.primitives.labels import check_tags
-        from pubworks.store import listing
 
         checked = check_tags(tags)
-        with self._store.write() as connection:
-            listing.set_tags(connection, self._job_id, checked)
+        self._ledger.set_tags(self._job_id, checked)
         return list(checked)
 
     def usage(self) -> dict[str, Any]:
@@ -175,30 +152,22 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         Raises:
             ConfigError: A price model fails.
         """
-        from pubworks.primitives.account import usage
-
-        return usage(self._store, self._job_id, self._price_of)
+        return self._ledger.usage(self._job_id)
 
     def metrics(self) -> dict[str, Any]:
         """Return ``queue_s``, ``run_s`` and ``collect_s``, and the ``timestamps`` created, running and finished.
 
         What has not ended yet is None. Timestamps are ISO 8601 in UTC.
         """
-        from pubworks.primitives.account import metrics
-
-        return metrics(self._store, self._job_id)
+        return self._ledger.metrics(self._job_id)
 
     def timeline(self) -> list[Event]:
         """Return what happened to the job, in order; ``print(*job.timeline(), sep="\\n")`` shows it."""
-        from pubworks.primitives.timeline import timeline
-
-        return timeline(self._store, self._job_id)
+        return self._ledger.timeline(self._job_id)
 
     def error(self) -> str | None:
         """Return what went wrong and what to do about it; None when nothing did."""
-        from pubworks.primitives.explain import explain
-
-        return explain(self._store, self._job_id)
+        return self._ledger.error(self._job_id)
 
     def progress(self) -> Progress:
         """Return how many batches and shots are in which state, by backend too, and how many PUBs have results.
@@ -206,10 +175,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         ``estimated_s_left`` is an estimate of the seconds until the last batch has ended, from the runs of late on the
         backend; None where there were none.
         """
-        from pubworks.store import jobs
-
-        with self._store.read() as connection:
-            return jobs.progress(connection, self._job_id)
+        return self._ledger.progress(self._job_id)
 
     def status(self) -> JobStatus:
         """Return the state as Qiskit's ``JobStatus``; a job that failed in part is ``ERROR``."""
@@ -240,12 +206,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         Returns:
             Whether the job was still open.
         """
-        from pubworks.store import jobs
-
-        with self._store.write() as connection:
-            cancelled = jobs.cancel(connection, self._job_id)
-        self._tell_workers(int(cancelled))
-        return cancelled
+        return self._ledger.cancel(self._job_id)
 
     def retry(self) -> int:
         """Run what is missing of the job again: what failed, and of a cancelled job what was never run.
@@ -260,12 +221,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
             NothingToRetry: The job has not ended, or has all of its results.
             JobNotFound: The database has no such job.
         """
-        from pubworks.store.retry import retry
-
-        with self._store.write() as connection:
-            again = retry(connection, self._job_id)
-        self._tell_workers(again.batches)
-        return again.batches
+        return self._ledger.retry(self._job_id).batches
 
     def wait_for_final_state(self, timeout: float | None = None) -> JobState:
         """Wait until the job has ended.
@@ -333,7 +289,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         """
         from pubworks.primitives.pub import view_of
 
-        return view_of(self._store, self._job_id, position)
+        return view_of(self._ledger, self._job_id, position)
 
     def reestimate(self, observables: Sequence[ObservablesArrayLike]) -> PrimitiveResult[PubResult]:
         """Return expectation values of other observables from the counts of this job; nothing is run.
@@ -347,7 +303,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         """
         from pubworks.primitives.again import reestimate
 
-        return reestimate(self._store, self._job_id, observables)
+        return reestimate(self._ledger, self._job_id, observables)
 
     def provider_jobs(self) -> list[dict[str, Any]]:
         """Return every run of the job's batches, those of halves and those that a person or a look-up found included.
@@ -356,13 +312,7 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         ``provider_job_id``, ``by_hand`` (whether a person gave it), ``error``, ``worker``, ``claimed_at``,
         ``accepted_at`` and ``finished_at`` (seconds since 1970).
         """
-        from pubworks.store import jobs
-
-        with self._store.read() as connection:
-            rows = [dict(row._mapping) for row in jobs.runs(connection, self._job_id)]
-        for row in rows:
-            row["attempt"] = row.pop("number")
-        return rows
+        return self._ledger.runs(self._job_id)
 
     def _fixed(self) -> JobRecord:
         """Return a row of the job, perhaps an old one: what is read from it never changes."""
@@ -371,65 +321,38 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         return self._known
 
     def _state(self) -> JobState:
-        from pubworks.store import jobs
-
-        if self._job_id in self._store.done:
-            return JobState.DONE
-        with self._store.read() as connection:
-            return jobs.state(connection, self._job_id)
+        return self._ledger.state(self._job_id)
 
     def _states(self, timeout: float | None) -> Iterator[JobState]:
         """Yield the job's state again and again, each time something may have changed, up to the final one."""
-        looks = Looks(self._job_id, timeout)
-        while True:
-            with self._store.changed:
-                seen = self._store.changes
-            state = self._state()
-            yield state
-            if state.is_final:
-                return
-            self._work()
-            pause = looks.pause(state)
-            with self._store.changed:
-                self._store.changed.wait_for(lambda seen=seen: self._store.changes != seen, pause)  # type: ignore[misc]
+        deadline = Deadline(self._job_id, timeout)
+        with self._ledger.watch(self._job_id) as watch:
+            while True:
+                state = watch.look()
+                yield state
+                if state.is_final:
+                    return
+                watch.pause(deadline.left_s(state))
 
     async def _astates(self, timeout: float | None) -> AsyncIterator[JobState]:
         """Yield as :meth:`_states` does; no thread waits, so that a task that is cancelled leaves none behind."""
-        import asyncio
-
-        looks = Looks(self._job_id, timeout)
-        while True:
-            state = await asyncio.to_thread(self._state)
-            yield state
-            if state.is_final:
-                return
-            await asyncio.to_thread(self._work)
-            await asyncio.sleep(looks.pause(state))
-
-    def _tell_workers(self, batches: int) -> None:
-        if self._ring is not None and batches:
-            self._ring(self.backend_name, batches)
-
-    def _work(self) -> None:
-        if self._wake is not None:
-            self._wake()
-            self._wake = None
+        deadline = Deadline(self._job_id, timeout)
+        with self._ledger.watch(self._job_id) as watch:
+            while True:
+                state = await watch.alook()
+                yield state
+                if state.is_final:
+                    return
+                await watch.apause(deadline.left_s(state))
 
     def _finished(self, seen: set[int]) -> list[int]:
         """Return the PUBs that finished since the last call, and note them as seen."""
-        from pubworks.store import results
-
-        with self._store.read() as connection:
-            new = [pub for pub in results.finished_pubs(connection, self._job_id) if pub not in seen]
+        new = [pub for pub in self._ledger.finished(self._job_id) if pub not in seen]
         seen.update(new)
         return new
 
     def _load(self, positions: list[int] | None = None) -> dict[int, PubResult]:
-        from pubworks.store import results
-
-        with self._store.read() as connection:
-            stored = results.load_results(connection, self._job_id, positions)
-        return {pub: decode(data) for pub, data in stored.items()}
+        return {pub: decode(data) for pub, data in self._ledger.results(self._job_id, positions)}
 
     def _partial_result(self) -> PrimitiveResult[PubResult]:
         results, total = self._load(), self.record().num_pubs
@@ -438,12 +361,10 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         return PrimitiveResult([results[pub] for pub in sorted(results)], metadata=metadata)
 
     def _raise_unless_done(self, state: JobState) -> None:
-        from pubworks.primitives import explain
-
-        if state == JobState.CANCELLED:
-            raise JobCancelled(explain.cancelled(self._store, self._job_id))
-        if state != JobState.DONE:
-            raise JobFailed(explain.failed(self._store, self._job_id, state))
+        if state == JobState.DONE:
+            return
+        why = self._ledger.error(self._job_id) or f"Job {self._job_id} was {state}, and goes on by now."
+        raise (JobCancelled if state == JobState.CANCELLED else JobFailed)(why)
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from pubworks.codec.results import decode
 from pubworks.states import BatchState, JobState
-from pubworks.store import jobs, results
 
 if TYPE_CHECKING:
     from qiskit.primitives import PubResult
 
-    from pubworks.store.store import Store
+    from pubworks.ledger.contract import Ledger
 
 
 @dataclass(frozen=True)
@@ -30,20 +29,18 @@ class PubView:
     result: PubResult | None = field(default=None, repr=False)
 
 
-def view_of(store: Store, job_id: str, position: int) -> PubView:
+def view_of(ledger: Ledger, job_id: str, position: int) -> PubView:
     """Return how a PUB stands.
 
     Raises:
         IndexError: The job has no such PUB.
         JobNotFound: The database has no such job.
     """
-    with store.read() as connection:
-        total = jobs.get(connection, job_id).num_pubs
-        position = _position(job_id, position, total)
-        found = results.load_results(connection, job_id, [position])
-        parts = jobs.parts_of_pub(connection, job_id, position)
+    position = _position(job_id, position, ledger.record(job_id).num_pubs)
+    found = dict(ledger.results(job_id, [position]))
     if found:
         return PubView(position, JobState.DONE, None, decode(found[position]))
+    parts = ledger.parts(job_id, position)
     return PubView(position, _state({state for state, _ in parts}), _reason(parts))
 
 

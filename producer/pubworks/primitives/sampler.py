@@ -98,7 +98,8 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc]
         from pubworks.primitives.labels import Labels
 
         labels = Labels.check(name, tags, idempotency_key)
-        return self._aim.submit(labels.on(*self._draft(pubs, shots)))
+        draft, coerced = self._draft(pubs, shots)
+        return self._aim.submit(labels.on(draft, coerced), coerced)
 
     def plan(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None) -> Plan:
         """Return what ``run`` would submit, and what that would take and cost; nothing is stored.
@@ -112,7 +113,7 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc]
             ValueError: As ``run``.
             ConfigError: The backend's price model fails.
         """
-        return self._aim.client.quote(self._draft(pubs, shots)[0])
+        return self._aim.client.quote(*self._draft(pubs, shots))
 
     def _draft(self, pubs: Iterable[SamplerPubLike], shots: int | None) -> tuple[JobDraft, list[SamplerPub]]:
         from pubworks.primitives.draft import draft_sampler_job

@@ -62,16 +62,13 @@ class Session:
         self, backend: BackendV2 | str, max_time: float | str | None = None, *,
         interactive_timeout: float | str = IDLE_S, client: Client | None = None,
     ) -> None:  # fmt: skip
-        from pubworks.store import sessions
-
         client = client or self._default_client()
         max_time_s = LONGEST_S[self._mode] if max_time is None else seconds_of(max_time, "max_time")
         idle_s = seconds_of(interactive_timeout, "interactive_timeout")
         self._hold(client.new_id(), client.enter(backend), client)
-        with client.store.write() as connection:
-            sessions.open_session(
-                connection, self._id, mode=self._mode, backend=self._backend, max_time_s=max_time_s, idle_s=idle_s
-            )
+        client.ledger.open_session(
+            self._id, mode=self._mode, backend=self._backend, max_time_s=max_time_s, idle_s=idle_s
+        )
 
     def _hold(self, session_id: str, backend: str, client: Client) -> None:
         self._id, self._backend, self._client = session_id, backend, client
@@ -88,11 +85,8 @@ class Session:
         Raises:
             SessionNotFound: No session, or several, have such an id; or it is one of another kind.
         """
-        from pubworks.store import sessions
-
         client = client or cls._default_client()
-        with client.store.read() as connection:
-            record = sessions.get(connection, sessions.find(connection, session_id))
+        record = client.ledger.session(client.ledger.find_session(session_id))
         if record.mode != cls._mode:
             kind = record.mode.title()
             raise SessionNotFound(f"{record.id} is a {record.mode}, no {cls._mode}: {kind}.from_id({record.id!r}).")
@@ -120,16 +114,11 @@ class Session:
 
     def close(self) -> None:
         """Take no more jobs; those that it has go on, in their order."""
-        from pubworks.store import sessions
-
-        with self._client.store.write() as connection:
-            sessions.close(connection, self._id)
+        self._client.ledger.close_session(self._id)
 
     def cancel(self) -> int:
         """Take no more jobs, and cancel those that have not ended. Returns how many were cancelled."""
-        from pubworks.store import ending
-
-        return ending.cancel_session(self._client.store, self._id)
+        return self._client.ledger.cancel_session(self._id)
 
     def status(self) -> str:
         """Return its state in the words of IBM's runtime.
@@ -141,11 +130,8 @@ class Session:
 
     def details(self) -> dict[str, Any]:
         """Return all about it, under the names of IBM's runtime; times are ISO 8601 in UTC, spans are seconds."""
-        from pubworks.store import sessions
-
-        with self._client.store.read() as connection:
-            record = sessions.get(connection, self._id)
-            return details_of(record, sessions.usage_s(connection, record))
+        view = self._client.ledger.session_view(self._id)
+        return details_of(view.record, view.usage_s)
 
     def usage(self) -> float:
         """Return the seconds that it used.
@@ -153,17 +139,11 @@ class Session:
         Those of a session go from the start of its first job to the end of its last, or to now. Those of a batch are
         the seconds that the runs of its jobs took at the provider, their queue there included.
         """
-        from pubworks.store import sessions
-
-        with self._client.store.read() as connection:
-            return sessions.usage_s(connection, sessions.get(connection, self._id))
+        return self._client.ledger.session_view(self._id).usage_s
 
     def progress(self) -> SessionProgress:
         """Return how many of its jobs, and of their batches, are in which state."""
-        from pubworks.store import sessions
-
-        with self._client.store.read() as connection:
-            return sessions.progress(connection, self._id)
+        return self._client.ledger.session_view(self._id).progress
 
     def jobs(self, limit: int | None = None, **filters: Any) -> list[Job]:
         """Return handles of its jobs, newest first; the filters are those of ``client.jobs``."""
@@ -171,10 +151,7 @@ class Session:
 
     def record(self) -> SessionRecord:
         """Return its row, as it stands."""
-        from pubworks.store import sessions
-
-        with self._client.store.read() as connection:
-            return sessions.get(connection, self._id)
+        return self._client.ledger.session(self._id)
 
     def __enter__(self) -> Self:
         self._entered.append(_current.set(self))

@@ -15,11 +15,6 @@ from pubworks.states import JobState
 if TYPE_CHECKING:
     from pubworks.primitives.job import Job
 
-#: Seconds between two looks at the database: from the first, growing, to the second. Changes that this very process
-#: makes are seen at once.
-_LOOK_FIRST_S = 0.02
-_LOOK_LONGEST_S = 0.5
-
 
 class Completed(Iterator[tuple[int, PubResult]]):
     """(position, result) of each PUB of a job as it finishes, for ``for`` and for ``async for``.
@@ -57,32 +52,32 @@ class Completed(Iterator[tuple[int, PubResult]]):
                 await asyncio.to_thread(job._raise_unless_done, state)
 
 
-class Looks:
-    """When to look at a job again: soon at first, then more and more rarely.
+class Deadline:
+    """When the waiting for a job ends.
 
     Args:
         job_id: The job.
-        timeout: Seconds until the waiting ends.
+        timeout: Seconds until then; None: never.
     """
 
     def __init__(self, job_id: str, timeout: float | None) -> None:
         self._job_id, self._timeout = job_id, timeout
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._wait = _LOOK_FIRST_S
+        self._at = None if timeout is None else time.monotonic() + timeout
 
-    def pause(self, state: JobState) -> float:
-        """Return the seconds until the next look.
+    def left_s(self, state: JobState) -> float | None:
+        """Return the seconds that are left.
 
         Raises:
-            JobTimeout: No time is left.
+            JobTimeout: None are.
         """
-        left = self._wait if self._deadline is None else min(self._wait, self._deadline - time.monotonic())
+        if self._at is None:
+            return None
+        left = self._at - time.monotonic()
         if left <= 0:
             raise JobTimeout(
                 f"Job {self._job_id} is {state} after {self._timeout} s. It goes on: call result() again, "
                 f"or `pubworks watch {self._job_id}`."
             )
-        self._wait = min(self._wait * 1.5, _LOOK_LONGEST_S)
         return left
 
 

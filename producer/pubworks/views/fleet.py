@@ -101,4 +101,5 @@ def worker_document(row: Any) -> dict[str, Any]:
         "draining": row.draining,
         "started_at": iso(row.started_at),
         "seen_at": iso(row.seen_at),
+        "silent_s": round(row.silent_s, 3),
     }

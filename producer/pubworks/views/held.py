@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,16 @@ def find_held(session: Session, batch_id: str) -> HeldBatch:
         BatchNotHeld: None fits, or several do.
     """
     with session.store.read() as connection:
-        found = [one for one in list_held(connection) if _fits(one, batch_id.strip())]
+        return pick(list_held(connection), batch_id)
+
+
+def pick(held: Iterable[HeldBatch], batch_id: str) -> HeldBatch:
+    """Return the one of these batches whose id starts, or ends, so.
+
+    Raises:
+        BatchNotHeld: None fits, or several do.
+    """
+    found = [one for one in held if _fits(one, batch_id.strip())]
     exact = [one for one in found if one.id == batch_id] or found
     if len(exact) != 1:
         problem = "Several held batches fit" if found else "No held batch has the id"

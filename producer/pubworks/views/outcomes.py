@@ -13,8 +13,8 @@ from pubworks.codec.results import decode
 if TYPE_CHECKING:
     from qiskit.primitives import PubResult
 
+    from pubworks.ledger.contract import Ledger
     from pubworks.store.records import JobRecord
-    from pubworks.views.session import Session
 
 ESTIMATOR = "estimator"
 
@@ -29,15 +29,11 @@ class Outcome:
     missing: dict[int, str]
 
 
-def load(session: Session, job_id: str) -> Outcome:
+def load(ledger: Ledger, job_id: str) -> Outcome:
     """Return a job with the results there are."""
-    from pubworks.store import jobs, results
-
-    with session.store.read() as connection:
-        record = jobs.get(connection, job_id)
-        stored = results.load_results(connection, job_id)
-        missing = jobs.failed_pubs(connection, job_id)
-    return Outcome(record, {pub: decode(data) for pub, data in stored.items()}, missing)
+    record = ledger.record(job_id)
+    results = {pub: decode(data) for pub, data in ledger.results(job_id)}
+    return Outcome(record, results, ledger.missing(job_id))
 
 
 def document(outcome: Outcome) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,16 +79,3 @@ class Session:
             ring(make_app(self.settings), backend, times)
         except BrokerUnreachable as error:
             log("keeper.error", logging.WARNING, error=error)
-
-    @contextmanager
-    def working_on(self, record: JobRecord) -> Iterator[None]:
-        """Where the broker is embedded, run the job in this process as long as the context lasts."""
-        if not self.settings.embedded or record.state.is_final:
-            yield
-            return
-        from pubworks.client import Client
-
-        logging.basicConfig(format="%(message)s", level=logging.ERROR)  # what went wrong stands in the job's reasons
-        with Client(self.settings) as client:
-            client.job(record.id)  # starts the embedded worker
-            yield

@@ -21,6 +21,7 @@ from pubworks.planning.target import Target
 
 if TYPE_CHECKING:
     from pubworks.client import Client
+    from pubworks.ledger.contract import Pubs
     from pubworks.store.records import JobDraft
 
 _QPY = b"QISKIT"
@@ -46,7 +47,7 @@ class _Desk:
         """Return the id that the server chose."""
         return self.job_id
 
-    def submit(self, draft: JobDraft) -> None:
+    def submit(self, draft: JobDraft, _pubs: Pubs) -> None:
         """Keep the job."""
         self.drafts.append(draft)
 

@@ -213,6 +213,7 @@ class Worker(_Model):
     draining: bool = Field(description="It was asked to end.", examples=[False])
     started_at: str = Field(examples=[_AT])
     seen_at: str = Field(examples=[_AT])
+    silent_s: float = Field(description="Seconds since it was seen.", examples=[1.5])
 
 
 class Workers(_Model):

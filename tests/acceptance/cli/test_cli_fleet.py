@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pubworks.cli.session import opened
+from pubworks.cli.session import reached
 from pubworks.cli.watch import views_of
 from pubworks.cli.worker import celery_arguments
 
@@ -32,8 +32,8 @@ def test_a_worker_runs_what_was_submitted_and_ends_when_it_is_drained(place: Any
 
 def _last_state(job_id: str) -> str:
     """Follow a job to its end without working on it, as `watch` would with the embedded broker."""
-    with opened() as session:
-        *_, last = views_of(session, job_id, timeout_s=60)
+    with reached() as ledger:
+        *_, last = views_of(ledger, job_id, timeout_s=60)
     return str(last.record.state)
 
 

@@ -80,13 +80,13 @@ def _store(
     desk: Desk, asked: JobRequest, parts: dict[str, bytes], key: str | None, owner: str
 ) -> tuple[dict[str, Any], bool]:
     draft, warned = _draft(desk, asked, parts, key)
-    job = desk.client.submit(replace(draft, owner=owner, shared=asked.shared))
+    job = desk.client.submit(replace(draft, owner=owner, shared=asked.shared), ())
     return {**view(desk, job), "warnings": warned}, job.job_id() == draft.id
 
 
 def _plan(desk: Desk, asked: JobRequest, parts: dict[str, bytes]) -> dict[str, Any]:
     draft, _ = _draft(desk, asked, parts, None)
-    return desk.client.quote(draft).document()
+    return desk.client.quote(draft, ()).document()
 
 
 def _draft(desk: Desk, asked: JobRequest, parts: dict[str, bytes], key: str | None) -> tuple[JobDraft, list[str]]:

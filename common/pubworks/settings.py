@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -38,6 +40,9 @@ CONFIG_NAME = "pubworks.toml"
 
 #: Where, in the data directory, ``pubworks up`` says how what it runs is reached; there while it is up.
 STACK_CONNECTION = Path("stack") / "connection.json"
+
+#: Names of arguments whose values are secrets.
+SECRET_NAME = re.compile(r"token|secret|passw|credential|key", re.IGNORECASE)
 
 #: The broker that needs no server: an in-memory transport of this process.
 EMBEDDED_BROKER = "embedded://"
@@ -244,9 +249,29 @@ def with_backends(settings: Settings, tables: dict[str, Any]) -> Settings:
 
 def secrets_of(settings: Settings) -> list[str]:
     """Return the values that no log may show: the passwords in URLs, and the secrets of backends."""
-    passwords = [urlsplit(url).password for url in (settings.database, settings.broker)]
-    variables = {name for entry in settings.backends.values() for name in entry.secrets.values()}
-    return [value for value in (*passwords, *(os.environ.get(name) for name in variables)) if value]
+    found: list[str | None] = [urlsplit(url).password for url in (settings.database, settings.broker)]
+    for entry in settings.backends.values():
+        found += [*(os.environ.get(name) for name in entry.secrets.values()), *secret_arguments(entry.arguments)]
+    return [value for value in found if value]
+
+
+def secret_arguments(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the values that stand, however deep, under a name that tells of a secret, though ``secrets`` is for these.
+
+    >>> secret_arguments({"name": "aria", "login": {"user": "ann", "api_key": "k-77"}})
+    ['k-77']
+    """
+    return _secrets_in(arguments, is_secret=False)
+
+
+def _secrets_in(value: Any, *, is_secret: bool) -> list[str]:
+    if isinstance(value, Mapping):
+        inner = [(item, is_secret or bool(SECRET_NAME.search(name))) for name, item in value.items()]
+    elif isinstance(value, list):
+        inner = [(item, is_secret) for item in value]
+    else:
+        return [str(value)] if is_secret else []
+    return [text for item, secret in inner for text in _secrets_in(item, is_secret=secret)]
 
 
 def origin(name: str) -> str:

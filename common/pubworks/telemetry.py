@@ -122,12 +122,43 @@ def listen(listener: Listener) -> None:
 
 
 def masked(text: str) -> str:
-    """Return a text with the secrets of the URLs in it, and the server's tokens, hidden.
+    """Return a text with the secrets of the URLs in it, the server's tokens, and the values of this process hidden.
 
     >>> masked("redis://:s3cret@queue.lab:6379/0")
     'redis://:***@queue.lab:6379/0'
     """
-    return _TOKEN.sub(r"\1***", _SECRET_IN_QUERY.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\1***@", text)))
+    text = _TOKEN.sub(r"\1***", _SECRET_IN_QUERY.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\1***@", text)))
+    return _of_this_process.hide(text)
+
+
+class Values:
+    """Values that are hidden wherever they stand.
+
+    Args:
+        values: The values; the very short ones are no secrets.
+    """
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        self._values: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+        self.add(values)
+
+    def add(self, values: Iterable[str]) -> None:
+        """Hide these too."""
+        new = {value for value in values if len(value) >= _SHORTEST_SECRET} - self._values
+        if new:
+            self._values |= new
+            self._pattern = re.compile("|".join(map(re.escape, sorted(self._values, key=len, reverse=True))))
+
+    def hide(self, text: str) -> str:
+        """Return a text without them."""
+        return self._pattern.sub("***", text) if self._pattern else text
+
+
+_of_this_process = Values()
+
+#: Have values, such as what a backend is built with, hidden in every text that this process shows, stores or logs.
+keep_secret = _of_this_process.add
 
 
 class Veil:
@@ -138,13 +169,11 @@ class Veil:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        known = sorted({value for value in secrets if len(value) >= _SHORTEST_SECRET}, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+        self._known = Values(secrets)
 
     def hide(self, text: str) -> str:
         """Return a text without them."""
-        text = masked(text)
-        return self._known.sub("***", text) if self._known else text
+        return self._known.hide(masked(text))
 
 
 class TextLines(logging.Formatter):

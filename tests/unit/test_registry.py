@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from pubworks.backends import registry
+from pubworks.backends.causes import Phase, judge
 from pubworks.backends.spec import BackendSpec, Limits
 from pubworks.errors import ConfigError
 from pubworks.settings import Settings, load_settings
+from pubworks.telemetry import masked
 
 MAKER = "collections:OrderedDict"  # takes any keyword arguments and keeps them
 
@@ -61,6 +63,17 @@ def test_a_factory_that_fails_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ConfigError, match=r"Fraction failed with TypeError.*\(numerator, denominator\)") as caught:
         spec.build()
     assert "hidden" not in str(caught.value)
+
+
+def test_no_error_repeats_what_a_backend_was_built_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_TOKEN", "abcdef-123")
+    arguments = {"login": {"user": "ann", "keys": ["qrs-456-tuv"]}}
+    spec = BackendSpec("lab", "json:loads", arguments, {"s": "LAB_TOKEN"})
+    with pytest.raises(ConfigError) as caught:
+        spec.build()
+    told = judge(RuntimeError("no rights: abcdef-123, nor qrs-456-tuv, of ann"), Phase.SUBMIT).message
+    assert told == "RuntimeError: no rights: ***, nor ***, of ann"
+    assert "abcdef-123" not in masked(f"{caught.value} abcdef-123")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from typing import Any
 from pubworks.behaviour import Behaviour
 from pubworks.errors import ConfigError
 from pubworks.policy import Policy, Price, Quota
+from pubworks.settings import secret_arguments
+from pubworks.telemetry import keep_secret, masked
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,14 @@ class BackendSpec:
             ConfigError: Names the backend, what fails (import, secret, call) and where to mend it.
         """
         factory = load(self.factory, f"Backend {self.name!r}")
-        arguments = {**self.arguments, **self._read_secrets()}
+        secrets = self._read_secrets()
+        keep_secret([*secrets.values(), *secret_arguments(self.arguments)])  # providers repeat them in their errors
+        arguments = {**self.arguments, **secrets}
         try:
             return factory(**arguments)
         except Exception as error:
             raise ConfigError(
-                f"Backend {self.name!r}: {self.factory} failed with {type(error).__name__}: {error}. "
+                f"Backend {self.name!r}: {self.factory} failed with {type(error).__name__}: {masked(str(error))}. "
                 f"Check its arguments ({', '.join(arguments) or 'none'}) in [backends.{self.name}]."
             ) from error
 

@@ -10,6 +10,7 @@ from pubworks.cli import limits, probe, render
 from pubworks.cli.jobs import AsJson
 from pubworks.cli.limits import Name
 from pubworks.cli.session import opened, reached
+from pubworks.cli.token import Why, by_hand
 from pubworks.views.fleet import BackendView, document, look_at_backends, settings_of
 from pubworks.views.limits import check_name, look
 from pubworks.views.limits import document as limits_document
@@ -91,13 +92,13 @@ def _fields(view: BackendView) -> list[tuple[str, Any]]:
 
 
 @app.command()
-def forget(name: Name) -> None:
+def forget(name: Name, why: Why = None) -> None:
     """Forget the limits that a provider taught by refusing runs; it may teach them again."""
     from pubworks.store import fleet
 
     with opened() as session:
         check_name(session, name)
-        with session.store.write() as connection:
+        with by_hand(f"backends forget {name}", why), session.store.write() as connection:
             forgotten = fleet.forget(connection, name)
     if forgotten:
         render.say(f"Forgotten what {name} taught. Workers that run keep it until they are started again.")

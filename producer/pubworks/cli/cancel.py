@@ -10,6 +10,7 @@ import typer
 from pubworks.cli import complete, consent, render, story
 from pubworks.cli.jobs import ID_HELP
 from pubworks.cli.session import reached
+from pubworks.cli.token import Why, by_hand
 from pubworks.states import OPEN, BatchState, RunState
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def cancel(
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    why: Why = None,
 ) -> None:
     """Cancel a job, or all jobs of a session or with a tag.
 
@@ -46,7 +48,7 @@ def cancel(
     """
     if (job_id is None) == (not tags and session_id is None):
         raise typer.BadParameter("Give either the ID of a job, or --tag or --session.")
-    with reached() as ledger:
+    with reached() as ledger, by_hand("cancel", why):
         if job_id is None:
             _cancel_all(ledger, tags or [], session_id, yes)
         else:

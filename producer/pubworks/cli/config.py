@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from pubworks.cli import render
 from pubworks.cli.jobs import AsJson
-from pubworks.telemetry import masked
+from pubworks.telemetry import Veil, masked
 
 if TYPE_CHECKING:
     from pubworks.settings import BackendEntry, Settings
 
 app = typer.Typer(no_args_is_help=True, help="The settings in use.", rich_markup_mode=None)
-
-_SECRET_NAME = re.compile(r"token|secret|passw|credential|key", re.IGNORECASE)
 
 
 @app.callback()
@@ -70,6 +67,8 @@ def _entry(entry: BackendEntry) -> dict[str, Any]:
 
 
 def _argument(name: str, value: Any) -> Any:
-    if _SECRET_NAME.search(name):
+    from pubworks.settings import SECRET_NAME, secret_arguments
+
+    if SECRET_NAME.search(name):
         return "***"
-    return value if isinstance(value, int | float) else masked(str(value))
+    return value if isinstance(value, int | float) else Veil(secret_arguments({name: value})).hide(str(value))

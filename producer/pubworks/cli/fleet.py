@@ -50,6 +50,7 @@ def drain(
     """
     from pubworks.store import fleet
 
-    with opened() as session, by_hand("workers drain", why), session.store.write() as connection:
+    said = by_hand(f"workers drain {worker_id}", why)
+    with opened() as session, said, session.store.write() as connection:
         row = fleet.drain(connection, worker_id, session.settings.lease_s)
     render.say(f"Worker {row.id} on {row.host} takes nothing more, finishes what it runs, and ends.")

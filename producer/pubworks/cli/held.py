@@ -10,6 +10,7 @@ import typer
 from pubworks.cli import consent, render
 from pubworks.cli.jobs import AsJson
 from pubworks.cli.session import reached
+from pubworks.cli.token import Why, by_hand
 from pubworks.views.held import Decision, HeldBatch, commands, document, pick
 
 #: Batches whose commands are written out.
@@ -54,6 +55,7 @@ def resolve(
         str | None, typer.Argument(metavar="PROVIDER_ID", help="For adopt: the provider's id of the run.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    why: Why = None,
 ) -> None:
     """Decide on a held batch.
 
@@ -65,7 +67,8 @@ def resolve(
         batch = pick(ledger.held(), batch_id)
         if decision != Decision.ADOPT and not yes:
             _ask(batch, decision)
-        ledger.resolve(batch, decision, provider_id)
+        with by_hand(f"resolve {batch.id} {decision}", why):
+            ledger.resolve(batch, decision, provider_id)
     _conclude(batch, decision, provider_id)
 
 

@@ -9,6 +9,7 @@ import typer
 from pubworks.cli import complete, render
 from pubworks.cli.jobs import AsJson
 from pubworks.cli.session import opened
+from pubworks.cli.token import Why, by_hand
 from pubworks.views.limits import Limits, change, check_name, document, look
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ _NONE = "none"
 
 def limits(
     name: Name,
+    *,
     submit: Annotated[
         str | None, typer.Option(metavar="RATE", help="Submissions, such as 5/min or '20/s burst 4', or none.")
     ] = None,
     requests: Annotated[str | None, typer.Option(metavar="RATE", help="Calls of any kind, or none.")] = None,
     in_flight: Annotated[str | None, typer.Option(metavar="N", help="Most provider jobs at once, or none.")] = None,
+    why: Why = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how much of a backend the fleet may use, and how that stands; with options, change it at once.
@@ -41,7 +44,8 @@ def limits(
     with opened() as session:
         check_name(session, name)
         if changes:
-            change(session, name, changes)
+            with by_hand(f"backends limits {name}", why):
+                change(session, name, changes)
         found = look(session, name)
     if as_json:
         render.emit(document(name, found))

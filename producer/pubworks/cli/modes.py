@@ -12,6 +12,7 @@ from pubworks.cli.cancel import NOTHING
 from pubworks.cli.jobs import AsJson
 from pubworks.cli.session import reached
 from pubworks.cli.submit import Backend
+from pubworks.cli.token import Why, by_hand
 from pubworks.clock import iso
 from pubworks.errors import SessionNotFound
 from pubworks.states import IDLE_S, LONGEST_S, Mode
@@ -87,12 +88,13 @@ def _look(ledger: Ledger, mode: Mode, session_id: str) -> SessionView:
 
 
 @app.command()
-def close(context: typer.Context, session_id: Id) -> None:
+def close(context: typer.Context, session_id: Id, why: Why = None) -> None:
     """Have it take no more jobs; those that it has go on."""
     mode = _mode(context)
     with reached() as ledger:
         record = _look(ledger, mode, session_id).record
-        closed = ledger.close_session(record.id)
+        with by_hand(f"{mode} close {record.id}", why):
+            closed = ledger.close_session(record.id)
     name = f"{mode.title()} {record.id}"
     render.say(f"{name} takes no more jobs; those that it has go on." if closed else f"{name} took no jobs already.")
 
@@ -102,6 +104,7 @@ def cancel(
     context: typer.Context,
     session_id: Id,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    why: Why = None,
 ) -> None:
     """Close it, and cancel its jobs that have not ended."""
     mode = _mode(context)
@@ -114,7 +117,8 @@ def cancel(
                 f"{name} on {view.record.backend} ({story.count(left, 'open job', 'open jobs')}): close and cancel it?"
             )
             consent.ask(f"{name}: cancelling", question, otherwise=NOTHING)
-        cancelled = ledger.cancel_session(view.record.id)
+        with by_hand(f"{mode} cancel {view.record.id}", why):
+            cancelled = ledger.cancel_session(view.record.id)
     render.say(f"{name} is closed; {story.count(cancelled, 'job is', 'jobs are')} cancelled.")
 
 

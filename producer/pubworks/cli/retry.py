@@ -5,16 +5,18 @@ from __future__ import annotations
 from pubworks.cli import render, story
 from pubworks.cli.jobs import JobId
 from pubworks.cli.session import reached
+from pubworks.cli.token import Why, by_hand
 
 
-def retry(job_id: JobId) -> None:
+def retry(job_id: JobId, why: Why = None) -> None:
     """Run what is missing of a job again: what failed, and of a cancelled job what was never run.
 
     What has a result keeps it; the completed result is that of an undisturbed run.
     """
     with reached() as ledger:
         whole_id = ledger.find(job_id)
-        again = ledger.retry(whole_id)
+        with by_hand("retry", why):
+            again = ledger.retry(whole_id)
         view = ledger.view(whole_id)
     render.say(f"Job {whole_id}: {story.count(again.batches, 'batch is', 'batches are')} run again.")
     if again.held:

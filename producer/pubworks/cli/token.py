@@ -43,7 +43,7 @@ def create(
     if not _OWNER.fullmatch(owner):
         raise typer.BadParameter("a name has letters, digits and . @ + - _ only", param_hint="NAME")
     wanted = sorted(set(scopes or [Scope.SUBMIT]))
-    with opened() as session, by_hand("token create", why), session.store.write() as connection:
+    with opened() as session, by_hand(f"token create {owner}", why), session.store.write() as connection:
         token_id, token = tokens.create(connection, owner, wanted, _seconds(lasts))
     if as_json:
         render.emit({"id": token_id, "owner": owner, "scopes": wanted, "token": token})
@@ -89,7 +89,7 @@ def revoke(
     """Revoke a token at once."""
     from pubworks.store import tokens
 
-    with opened() as session, by_hand("token revoke", why), session.store.write() as connection:
+    with opened() as session, by_hand(f"token revoke {token_id}", why), session.store.write() as connection:
         revoked = tokens.revoke(connection, token_id)
     render.say(f"Token {token_id} is revoked." if revoked else f"Token {token_id} was revoked already.")
 
@@ -98,7 +98,7 @@ def audit(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="Most entries to show.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show who changed what through the server, or by the commands that decide for others; newest first."""
+    """Show who changed what through the server or by a command here, and why; newest first."""
     with opened() as session:
         found = _entries(session, limit)
     if as_json:

@@ -31,8 +31,8 @@ OPEN = frozenset({"/v1/health", "/v1/openapi.json"})
 UPLOADS = frozenset({"/v1/jobs", "/v1/plan"})
 _SMALL_BYTES = 1 << 20
 
-#: Seconds without a byte after which an upload is given up.
-_STALL_S = 30.0
+#: Seconds without a byte after which an upload is given up, and in which it must be whole.
+_STALL_S, _WHOLE_S = 30.0, 600.0
 
 _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -134,6 +134,7 @@ class _Body:
     def __init__(self, receive: Receive, limit: int, announced: str) -> None:
         self._receive, self._limit = receive, limit
         self._left, self._is_whole = limit, False
+        self._until = time.monotonic() + _WHOLE_S
         if announced.isdecimal() and int(announced) > limit:
             raise self._too_large()
 
@@ -142,10 +143,12 @@ class _Body:
         if self._is_whole:  # only the client's leaving is left to hear of
             return await self._receive()
         try:
-            async with asyncio.timeout(_STALL_S):
+            async with asyncio.timeout(min(_STALL_S, max(0.0, self._until - time.monotonic()))):
                 message = await self._receive()
         except TimeoutError:
-            raise TooLarge(f"Nothing of the upload came for {_STALL_S:.0f} s. Send it again.") from None
+            raise TooLarge(
+                f"Nothing of the upload came for {_STALL_S:.0f} s, or it took {_WHOLE_S:.0f} s. Send it again, or less."
+            ) from None
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             raise self._too_large()

@@ -64,7 +64,8 @@ def test_backends_tell_what_is_known_of_each(place: Any) -> None:
 def test_config_show_tells_origins_and_hides_secrets(place: Any) -> None:
     (place.folder / "pubworks.toml").write_text(
         'broker = "redis://:s3cret@queue.lab:6379/0"\n[backends.x]\nfactory = "a:b"\n'
-        'arguments = { token = "s3cret", url = "https://me:s3cret@lab/?api_key=s3cret" }\nsecrets = { key = "X_KEY" }\n'
+        'arguments = { token = "s3cret", url = "https://me:s3cret@lab/?api_key=s3cret", deep = { token = "s3cret" } }\n'
+        'secrets = { key = "X_KEY" }\n'
     )
     env = {"PUBWORKS_LEASE_S": "30", "PUBWORKS_DATABASE": "postgresql+psycopg://lab:s3cret@db.lab/pubworks"}
     shown = place.run("config", "show", "--json", **env)

@@ -91,8 +91,12 @@ def test_resubmit_runs_it_again(place: Any, qpu: RunningQpu, worker: Client) -> 
 
 def test_fail_gives_it_up_and_says_who_did(place: Any, worker: Client) -> None:
     batch = _held(place, worker)
-    assert place.run("resolve", batch["id"][:-2], "FAIL", "--yes").code == 0
+    assert place.run("resolve", batch["id"][:-2], "FAIL", "--yes", "--why", "too old").code == 0
     assert place.status(batch["job"]) == "FAILED"
+    (entry,) = place.run("audit", "--json").json["entries"]
+    assert entry["who"].startswith("cli:")
+    assert (entry["what"], entry["why"]) == (f"pubworks resolve {batch['id']} fail", "too old")
+    assert entry["jobs"] == [batch["job"]]
     assert "a person gave it up" in place.run("status", batch["job"]).out
 
 

@@ -14,7 +14,7 @@ from pubworks.policy import Policy
 from pubworks.states import RunState
 from pubworks.store import batches, cancelling, doubts, fleet, flights, limits
 from pubworks.store.records import Claim, Look, Rest, Slice
-from pubworks.telemetry import log
+from pubworks.telemetry import log, masked
 from pubworks.worker.desk import Desk
 from pubworks.worker.submission import Work
 
@@ -63,7 +63,7 @@ def after_result(desk: Desk, claim: Claim, error: Exception) -> float:
 
 def unreadable(desk: Desk, claim: Claim, error: Exception) -> None:
     """End a batch whose result is there and cannot be understood: another run would give, and cost, the same."""
-    reason = f"{type(error).__name__}: {error}"
+    reason = masked(f"{type(error).__name__}: {error}")
     log(
         "batch.trouble",
         logging.ERROR,

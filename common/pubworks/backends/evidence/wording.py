@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from pubworks import telemetry
+
 Size = Literal["circuits", "shots", "payload"]
 
 _JOBS = r"(jobs?|tasks?|runs|requests|executions|submissions)"
@@ -190,6 +192,7 @@ def masked(text: str, max_length: int) -> str:
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     for secret, shown in _SECRETS:
         line = secret.sub(shown, line)
+    line = telemetry.masked(line)
     return line if len(line) <= max_length else line[: max_length - 1] + "…"
 
 

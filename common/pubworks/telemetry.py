@@ -26,7 +26,9 @@ class Action(NamedTuple):
 
 
 ACTIONS = {
-    "api.answered": Action("a request was answered", ("method", "path", "status", "who", "seconds")),
+    "api.answered": Action(
+        "a request was answered; a stream of events has no `seconds`", ("method", "path", "status", "who", "seconds")
+    ),
     "api.failed": Action("the server could not do what it should", ("error",)),
     "job.submitted": Action("a job was stored", ("job", "batches")),
     "job.merged": Action("PUBs of a job were merged", ("job", "backend", "pubs", "seconds")),

@@ -30,8 +30,8 @@ def counted() -> CollectorRegistry:
     counts("batch.done", {"backend": "aer", "circuits": 3, "shots": 300, "seconds": 0.1})
     counts("batch.trouble", {"backend": "aer", "cause": "REJECTED"})
     counts("store.away", {"error": "gone"})
-    for method, path in (("GET", "/v1/jobs"), ("GET", "/v1/events"), ("BREW", "/v1/jobs")):
-        counts("api.answered", {"method": method, "path": path, "status": 200, "seconds": 0.3})
+    for method, more in (("GET", {"seconds": 0.3}), ("GET", {}), ("BREW", {"seconds": 0.3})):
+        counts("api.answered", {"method": method, "path": "/v1/jobs", "status": 200, **more})
     return registry
 
 

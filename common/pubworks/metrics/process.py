@@ -14,9 +14,6 @@ _BUCKETS_S = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
 
-#: Paths whose answers last as long as somebody watches.
-_STREAMS = frozenset(("/v1/events",))
-
 #: Action -> the stage that ends with it, and the field with its seconds.
 _STAGES = {
     "batch.claimed": (Stage.QUEUED, "waited_s"),
@@ -68,5 +65,5 @@ class Counts:
     def _count_request(self, fields: dict[str, Any]) -> None:
         method = fields["method"] if fields["method"] in _METHODS else "other"  # anybody may make one up
         self._requests.labels(method, fields["status"]).inc()
-        if fields["path"] not in _STREAMS:
+        if "seconds" in fields:
             self._answers.labels(method).observe(fields["seconds"])

@@ -165,6 +165,8 @@ class _Answer:
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope, self._send = scope, send
         self._status, self._began = 0, time.monotonic()
+        #: Whether it lasts as long as somebody watches.
+        self._is_stream = False
 
     @property
     def is_begun(self) -> bool:
@@ -176,6 +178,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = list(message.get("headers", []))
+            self._is_stream = _is_of(headers, b"text/event-stream")
             message = {**message, "headers": [*headers, *_HEADERS, *_more_headers(self._scope, headers)]}
         await self._send(message)
 
@@ -184,7 +187,7 @@ class _Answer:
         principal = self._scope.get("state", {}).get("principal")
         log(
             "api.answered", method=self._scope["method"], path=self._scope["path"], status=self._status,
-            who=principal and principal.owner, seconds=time.monotonic() - self._began,
+            who=principal and principal.owner, seconds=None if self._is_stream else time.monotonic() - self._began,
         )  # fmt: skip
 
 
@@ -196,8 +199,11 @@ def _author(scope: Scope, principal: Principal | None) -> Author:
 def _more_headers(scope: Scope, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     if scope["path"].startswith(door.STATIC):
         return _OF_FILES if scope["query_string"].startswith(b"v=") else _OF_FILES_WITHOUT_HASH
-    is_page = any(key == b"content-type" and value.startswith(b"text/html") for key, value in headers)
-    return _OF_PAGES if is_page else _OF_DATA
+    return _OF_PAGES if _is_of(headers, b"text/html") else _OF_DATA
+
+
+def _is_of(headers: list[tuple[bytes, bytes]], kind: bytes) -> bool:
+    return any(key == b"content-type" and value.startswith(kind) for key, value in headers)
 
 
 def _address(scope: Scope) -> str:

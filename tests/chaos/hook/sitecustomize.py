@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def _kill_worker(taken: Path) -> None:
 
 
 def _freeze(taken: Path) -> None:
-    os.kill(os.getpid(), signal.SIGSTOP)
+    # To this thread: the main one may take some milliseconds to notice, in which this one would go on.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def _wait(taken: Path) -> None:

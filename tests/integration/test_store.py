@@ -17,7 +17,7 @@ from sqlalchemy import select, text, update
 
 from pubworks.errors import NothingToRetry, StoreUnreachable
 from pubworks.states import JobState
-from pubworks.store import batches, cancelling, claiming, doubts, jobs, tables
+from pubworks.store import batches, cancelling, claiming, doubts, fleet, jobs, tables
 from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Run, Slice
 from pubworks.store.store import Store
 from pubworks.testing.servers import eventually
@@ -353,3 +353,53 @@ def test_of_many_who_retry_at_once_one_does(store):
         assert sum(pool.map(retry_all, range(4))) == 10
     assert calls.happened("retried") == 10
     check(store)
+
+
+_MANY = """
+INSERT INTO batches (id, job_id, position, backend, state, shots, slices, num_circuits, run_options, due_at,
+                     lease_until, fence, finished_at)
+SELECT :state || i, 'j', i, 'aer', CAST(:state AS text), 1, '[]', 1, '{}', CAST(:due_at AS float),
+       CAST(:lease_until AS float), 0, CASE WHEN :state = 'DONE' THEN 1 END
+FROM generate_series(1, 5000) i
+"""
+_MANY_JOBS = """
+INSERT INTO jobs SELECT (made).* FROM generate_series(1, 5000) i, jobs j, jsonb_populate_record(
+    j, jsonb_build_object('id', 'j' || i, 'state', 'DONE', 'batches_left', 0, 'finished_at', 1)) made
+"""
+
+
+@pytest.mark.servers
+def test_a_keeper_reads_a_few_of_many_batches(new_postgresql):
+    """Before PostgreSQL knows of them, too, and where many are not due yet."""
+    store = Store(new_postgresql)
+    store.upgrade()
+    Calls(store).submit(whole_draft("j", *one_each(1)))
+    with store.write() as connection:
+        connection.execute(text(_MANY_JOBS))
+        for state, due_at, lease_until in (
+            ("DONE", None, None), ("PENDING", 1e11, None), ("IN_FLIGHT", 1e11, None), ("CLAIMED", None, 1e11),
+        ):  # fmt: skip
+            values = {"state": state, "due_at": due_at, "lease_until": lease_until}
+            connection.execute(text(_MANY), values)
+    assert_short(store)
+    with store.write() as connection:
+        connection.execute(text("ANALYZE"))
+    assert_short(store)
+    store.close()
+
+
+def assert_short(store: Store) -> None:
+    with store.read() as connection:
+        query = fleet._CHORES.compile(connection)
+        values = {
+            **query.params,
+            "p_names": '["aer", "b"]',
+            "p_window": 8,
+            "p_late": 2.0,
+            "p_grace": 10.0,
+            "p_worker": "w",
+        }
+        plan = list(connection.exec_driver_sql(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {query}", values).scalars())
+    read = [float(found.split("rows=")[1].split()[0]) for found in plan if "rows=" in found]
+    removed = [int(found.split(": ")[1]) for found in plan if "Removed by" in found]
+    assert max(read + removed) < 100, "\n".join(plan)

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    Column,
+    ColumnElement,
     Connection,
     Row,
+    Select,
     bindparam,
     case,
     delete,
     exists,
     func,
     literal,
+    literal_column,
     null,
     or_,
     select,
@@ -28,7 +32,7 @@ from pubworks.states import LEASED
 from pubworks.store.engine import each_of, now
 from pubworks.store.records import BackendFacts
 from pubworks.store.sessions import ANY_OVER
-from pubworks.store.statements import insert_new
+from pubworks.store.statements import insert_new, one_of
 from pubworks.store.tables import backends, batches, jobs, limits, pubs, workers
 
 
@@ -75,37 +79,47 @@ def chores(
 
 _SERVED: Any = each_of(bindparam("p_names")).table_valued("value", name="served")
 _OF_SERVED = (batches.c.backend == _SERVED.c.value, batches.c.finished_at.is_(None))
-_WAITING = select(batches.c.id).where(*_OF_SERVED, batches.c.state == "PENDING", batches.c.due_at <= now())
-_LATE = batches.c.due_at <= now() - bindparam("p_late")
-_COMPLETE = pubs.c.ready_at <= now() - bindparam("p_grace")
-_OVER = (jobs.c.state.in_(("QUEUED", "RUNNING")), jobs.c.batches_left == 0)
+_COMPLETE = (pubs.c.collected_at.is_(None), pubs.c.missing == literal_column("0"))
 
 
-def _whether(kind: str, there: Any) -> Any:
+def _least(column: Column[Any], *conditions: ColumnElement[bool]) -> ColumnElement[Any]:
+    """Return the least value, to be compared: it is the first of an index.
+
+    Of a question whether there is a row past a limit, PostgreSQL may think that it meets one soon, and read all rows.
+    """
+    return select(func.min(column)).where(*conditions).correlate(_SERVED).scalar_subquery()
+
+
+def _whether(kind: str, there: ColumnElement[bool]) -> Select[Any]:
     return select(literal(kind), literal(""), case((there, 1), else_=0))
 
 
-def _of_each(kind: str, count: Any) -> Any:
+def _of_each(kind: str, count: ColumnElement[int]) -> Select[Any]:
     return select(literal(kind), _SERVED.c.value, count).select_from(_SERVED)
 
 
-def _counted(query: Any) -> Any:
-    window = query.correlate(_SERVED).limit(bindparam("p_window")).subquery()
+def _is_late(state: str) -> ColumnElement[int]:
+    first = _least(batches.c.due_at, *_OF_SERVED, batches.c.state == state)
+    return case((first <= now() - bindparam("p_late"), 1), else_=0)
+
+
+def _waiting() -> ColumnElement[int]:
+    time = select(now()).scalar_subquery()  # read once, so that an index tells what is due
+    due = select(batches.c.id).where(*_OF_SERVED, batches.c.state == "PENDING", batches.c.due_at <= time)
+    window = due.order_by(batches.c.due_at).limit(bindparam("p_window")).correlate(_SERVED).subquery()
     return select(func.count()).select_from(window).correlate(_SERVED).scalar_subquery()
 
 
 #: One term for each kind of chore, and not for each backend: SQLite takes no more than 500.
 _CHORES = union_all(
-    _whether("lease", exists().where(batches.c.lease_until < now())),
-    _whether("merge", exists().where(pubs.c.collected_at.is_(None), pubs.c.missing == 0, _COMPLETE)),
-    _whether("settle", exists().where(*_OVER)),
+    _whether("lease", _least(batches.c.lease_until, batches.c.lease_until.is_not(None)) < now()),
+    _whether("merge", _least(pubs.c.ready_at, *_COMPLETE) <= now() - bindparam("p_grace")),
+    _whether("settle", _least(jobs.c.batches_left, one_of(jobs.c.state, ("QUEUED", "RUNNING"))) == 0),
     _whether("session", ANY_OVER),
     _whether("drain", exists().where(workers.c.id == bindparam("p_worker"), workers.c.draining)),
-    _of_each("due", _counted(_WAITING)),
-    *(
-        _of_each("late", case((exists().where(*_OF_SERVED, batches.c.state == state, _LATE), 1), else_=0))
-        for state in ("IN_FLIGHT", "UNCERTAIN")
-    ),
+    _of_each("due", _waiting()),
+    _of_each("late", _is_late("IN_FLIGHT")),
+    _of_each("late", _is_late("UNCERTAIN")),
     _of_each("limited", case((exists().where(limits.c.backend == _SERVED.c.value), 1), else_=0)),
 )
 

@@ -18,8 +18,11 @@ from pubworks.states import RunState
 #: Pixels: the whole width, left of the bars, right of them, above and below.
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 920, 92, 28, 56, 30
 
+#: Of these above: the title.
+_TITLE = 28
+
 #: Most rows with a name each; more bars share rows, thinner ones.
-_NAMED_ROWS = 40
+_NAMED_ROWS, _NAMED_ROWS_OF_PAGE = 40, 12
 
 #: Most bars; the rest would only slow the browser down. Beyond the second number they are drawn without words.
 _BARS, _TOLD_BARS = 3000, 400
@@ -103,8 +106,8 @@ class Gantt:
         return self._svg(style)
 
     def drawing(self) -> str:
-        """Return the chart in the colors of the page around it, without its title, which that page has."""
-        return self._svg("", titled=False)
+        """Return the chart in the colors of the page around it, without its title, which that page has; and low."""
+        return self._svg("", titled=False, named_rows=_NAMED_ROWS_OF_PAGE)
 
     def save(self, path: str | Path) -> Path:
         """Write the chart as an SVG file and return its path."""
@@ -112,19 +115,20 @@ class Gantt:
         file.write_text(self._repr_svg_(), encoding="utf-8")
         return file
 
-    def _svg(self, style: str, *, titled: bool = True) -> str:
+    def _svg(self, style: str, *, titled: bool = True, named_rows: int = _NAMED_ROWS) -> str:
         shown = self.bars[:_BARS]
         telling = _bar if len(shown) <= _TOLD_BARS else _plain_bar
         until = max([self.now, 1e-3, *(at for bar in shown for at in (bar.start, bar.accepted, bar.end) if at)])
-        rows = _rows(shown, until)
+        rows = _rows(shown, until, named_rows)
         pitch = 20 if len(rows) <= _NAMED_ROWS else max(5, 800 // len(rows))
+        above = 0 if titled else _TITLE
         height = _TOP + pitch * max(1, len(rows)) + _BOTTOM
         left_out = f" (the first {_BARS} of {len(self.bars)} runs)" if len(self.bars) > _BARS else ""
         heading = text(self.title + left_out if titled else left_out)
         scale = _Scale((_WIDTH - _LEFT - _RIGHT) / until)
         parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="100%" role="img" '
-            f'font-family="system-ui,sans-serif" font-size="12" fill="currentColor">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 {above} {_WIDTH} {height - above}" width="100%" '
+            f'role="img" font-family="system-ui,sans-serif" font-size="12" fill="currentColor">',
             style, f"<title>{text(self.title)}</title>", _STRIPES,
             f'<text x="12" y="22" font-size="14" font-weight="600">{heading}</text>',
             *_legend({bar.state for bar in shown}), *_axis(until, scale, height),
@@ -152,12 +156,12 @@ class _Scale:
         return round(_LEFT + seconds * self.pixels_per_s, 1)
 
 
-def _rows(bars: Sequence[Bar], until: float) -> list[tuple[str, list[Bar]]]:
+def _rows(bars: Sequence[Bar], until: float, named_rows: int = _NAMED_ROWS) -> list[tuple[str, list[Bar]]]:
     """Return the bars by row, group by group: by their names, or where there are too many, packed without overlap."""
     named: dict[tuple[str, str], list[Bar]] = {}
     for bar in sorted(bars, key=lambda bar: bar.group):
         named.setdefault((bar.group, bar.row), []).append(bar)
-    if len(named) <= _NAMED_ROWS:
+    if len(named) <= named_rows:
         several = len({group for group, _ in named}) > 1
         return [(f"{group} {row}" if several else row, bars) for (group, row), bars in named.items()]
     groups = dict.fromkeys(group for group, _ in named)

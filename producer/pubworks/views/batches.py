@@ -54,8 +54,9 @@ class BatchView:
 
     @property
     def reason(self) -> str | None:
-        """Why it is where it is; what is done needs none."""
-        return None if self.row.state == BatchState.DONE else self.row.reason
+        """Why it is where it is; what is done needs none, and what a run says need not be said twice."""
+        told = self.row.state == BatchState.DONE or any(run.error == self.row.reason for run in self.runs)
+        return None if told else self.row.reason
 
     def run_documents(self) -> list[dict[str, Any]]:
         """Return its runs with times as ISO 8601."""

@@ -25,7 +25,7 @@ from pubworks.web.page import routes as pages
 from pubworks.web.page.live import Painter
 from pubworks.web.reader import Reader
 from pubworks.web.requests import JobRequest
-from pubworks.web.routes import access, events, fleet, held, jobs, metrics, results, submission
+from pubworks.web.routes import access, events, fleet, held, jobs, metrics, overview, results, submission
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -74,6 +74,7 @@ def create_app(settings: Settings) -> Gate:
         held.router,
         access.router,
         metrics.router,
+        overview.router,
     ):
         app.include_router(router, responses=_PROBLEMS, dependencies=[Depends(_reason)])
     pages.install(app)

@@ -161,6 +161,44 @@ class Retried(JobStatus):
     retried: int = Field(description="Batches that are run again.", examples=[2])
 
 
+class Overview(_Model):
+    """The service over some time; each series has a number for each step."""
+
+    now: str = Field(examples=[_AT])
+    span: str = Field(examples=["1h"])
+    step_s: float = Field(description="Seconds of a step.", examples=[60.0])
+    at: list[float] = Field(description="When each step begins, in seconds since 1970.", examples=[[1795442400.0]])
+    counts: dict[str, int] = Field(description="As it is now.", examples=[{"jobs_running": 3}])
+    jobs: dict[str, list[int]] = Field(examples=[{"submitted": [4], "done": [3]}])
+    runs: dict[str, list[int]] = Field(examples=[{"done": [12], "failed": [1]}])
+    shots: dict[str, list[int]] = Field(examples=[{"done": [12000]}])
+    in_flight: dict[str, list[int]] = Field(description="At the end of a step, by backend.", examples=[{"aria": [3]}])
+
+
+class ErrorGroup(_Model):
+    """Batches of a backend that failed with the same class and message."""
+
+    backend: str = Field(examples=["aria"])
+    kind: str | None = Field(examples=["QpuError"])
+    message: str = Field(examples=["calibration lost"])
+    batches: int = Field(examples=[2])
+    jobs: list[str] = Field(examples=[[_JOB]])
+    last_at: str = Field(examples=[_AT])
+    retryable_jobs: list[str] = Field(description="Those that have ended.", examples=[[_JOB]])
+
+
+class Errors(_Model):
+    """What failed of jobs that are not complete."""
+
+    errors: list[ErrorGroup]
+
+
+class RetriedAll(_Model):
+    """Jobs of which what was missing is run again."""
+
+    retried: dict[str, int] = Field(description="Batches that are run again, by job.", examples=[{_JOB: 2}])
+
+
 class Backend(_Model):
     """A backend: what it is made from, and what workers found out."""
 

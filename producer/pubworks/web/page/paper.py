@@ -148,6 +148,12 @@ def count(number: float | None) -> str:
     return "\u2013" if number is None else f"{number:,}".replace(",", "\u202f")
 
 
+def clock(at: float) -> Markup:
+    """Return the time of a day, in UTC, with its date."""
+    moment = datetime.fromtimestamp(at, UTC)
+    return Markup(f'<span title="{moment:%Y-%m-%d %H:%M:%S} UTC">{moment:%m-%d %H:%M:%S}</span>')
+
+
 def plural(number: int, word: str) -> str:
     """Return a number of things.
 
@@ -188,7 +194,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, auto_reload=False,
     )  # fmt: skip
-    words = (static, when, between, took, count, plural, words_of, mark, badge, kind_of, stages, bar)
+    words = (static, when, between, took, count, plural, words_of, mark, badge, kind_of, clock, stages, bar)
     environment.globals |= {word.__name__: word for word in words}
     environment.filters["to_json"] = json.dumps  # into an attribute, where it is escaped
     return environment

@@ -66,7 +66,8 @@ def shown_result(desk: Desk, job: Job, pub: int, at: int) -> ShownResult:
 def _drawn(result: PubResult, at: int, shown: dict[str, Any]) -> ShownResult:
     data = result.data
     if "evs" in data:
-        return ShownResult(**shown, plots=[_estimates(np.ravel(data.evs), np.ravel(data.get("stds", data.evs * 0)))])
+        errors = data["stds"] if "stds" in data else np.full(np.shape(data["evs"]), np.nan)
+        return ShownResult(**shown, plots=[_estimates(np.ravel(data["evs"]), np.ravel(errors))])
     size = int(np.prod(data.shape)) if data.shape else 1
     at = min(at, max(0, size - 1))
     registers = [(name, value) for name, value in data.items() if isinstance(value, BitArray)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastapi.staticfiles import StaticFiles
 
-from pubworks.web.page import job, jobs, login, paper
+from pubworks.web.page import fleet, job, jobs, login, overview, paper, troubles
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 def install(app: FastAPI) -> None:
     """Have an app serve the pages; they are no part of the API's description."""
-    for module in (login, jobs, job):
+    for module in (login, overview, jobs, job, fleet, troubles):
         app.include_router(module.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=paper.FILES))

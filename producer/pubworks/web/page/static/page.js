@@ -43,6 +43,15 @@
   }
 
   const charts = new Map();
+  const short = new Intl.NumberFormat("en", { notation: "compact" });
+  const steps = [...Array(12).keys()].flatMap((power) => [1, 2, 5].map((factor) => factor * 10 ** power));
+  const day = new Intl.DateTimeFormat("en", { month: "short", day: "numeric" });
+  const time = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+
+  function clock(at, step) {
+    return (step >= 86400 ? day : time).format(at * 1000);
+  }
 
   function drawCharts() {
     for (const [box, chart] of charts) {
@@ -54,17 +63,20 @@
       const told = JSON.parse(box.dataset.chart);
       const axis = { stroke: color("--soft"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false }, font: "12px Atkinson" };
       const stepped = uPlot.paths.stepped({ align: 1 });
-      const bars = uPlot.paths.bars({ size: [0.8, 40], align: 1 });
       const series = told.series.map((one) => ({
-        label: one.label, stroke: color(one.color), fill: told.bars ? color(one.color) : undefined,
-        width: told.bars ? 0 : 2, dash: one.dash || undefined, paths: told.bars ? bars : stepped, points: { show: false },
+        label: one.label, stroke: color(one.color), width: 2, dash: one.dash.length ? one.dash : undefined,
+        paths: stepped, points: { show: false },
         value: (_, value) => (value === null ? "\u2013" : value.toLocaleString("en")),
       }));
       const options = {
-        width: box.clientWidth, height: 170, tzDate: (at) => new Date(at * 1000), cursor: { y: false },
+        width: box.clientWidth, height: 170, cursor: { y: false },
         scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.08)] } },
-        legend: { live: true }, axes: [axis, { ...axis, size: 46, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7, 1e8] }],
-        series: [{ label: "time", value: (_, at) => (at === null ? "\u2013" : new Date(at * 1000).toLocaleString()) }, ...series],
+        legend: { markers: { dash: (_, place) => (place && told.series[place - 1].dash.length ? "dashed" : "solid") } },
+        axes: [
+          { ...axis, size: 26, values: (_, places, __, ___, step) => places.map((at) => clock(at, step)) },
+          { ...axis, size: 46, incrs: steps, values: (_, places) => places.map((value) => short.format(value)) },
+        ],
+        series: [{ label: "time", value: (_, at) => (at === null ? "\u2013" : moment.format(at * 1000)) }, ...series],
       };
       charts.set(box, new uPlot(options, [told.at, ...told.series.map((one) => one.values)], box));
     }

@@ -87,7 +87,10 @@ ACTIONS = {
     "spool.replayed": Action("such an id is in the database", ("batch", "provider_job_id", "adopted")),
     "spool.unreadable": Action("a file of the spool makes no sense; it was put aside", ("path", "error")),
     "store.away": Action("the database does not answer", ("error",)),
-    "worker.child_died": Action("a process of a worker died; what it held was taken back", ("owner",)),
+    "worker.child_died": Action(
+        "a process of a worker died, with the batch that it ran, of the likely cause; what it held was taken back",
+        ("owner", "batch", "cause"),
+    ),
     "worker.drains": Action("a worker was asked to end; it takes nothing more", ("worker",)),
     "worker.grace_over": Action(
         "a stopping worker had no more time; what it ran was handed back", ("worker", "seconds")

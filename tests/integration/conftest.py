@@ -35,6 +35,7 @@ BACKENDS = {
     "remote": ("lab_backends:Remote", None),
     "stuck": ("lab_backends:SlowToAccept", None),
     "unserved": ("lab_backends:Gated", None),
+    "mortal": ("lab_backends:Mortal", None),
     "fragile": ("lab_backends:fragile", None),
     "threes": ("lab_backends:InThrees", None),
 }

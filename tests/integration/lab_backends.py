@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import time
 import uuid
 from pathlib import Path
@@ -70,6 +72,26 @@ class SlowToAccept(Remote):
         while not (self.folder / "answer").exists():
             time.sleep(0.01)
         return job
+
+
+class Mortal(BasicSimulator):
+    """Ends its process at a circuit of N qubits, once, by the signal that the file ``die-N`` names."""
+
+    max_circuits = 1
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+
+    def run(self, run_input, **options):
+        order = self.folder / f"die-{run_input.num_qubits}"
+        if order.exists():
+            name = order.read_text()
+            order.unlink()
+            if name == "SIGSEGV":
+                ctypes.string_at(0)  # a real one
+            os.kill(os.getpid(), signal.Signals[name])  # as the kernel does to who takes all memory
+        return super().run(run_input, **options)
 
 
 def fragile(folder: str) -> BasicSimulator:

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from qiskit import QuantumCircuit
 
+from pubworks.store.batches import BESIDE, DIED
 from pubworks.testing.servers import eventually, free_port
 
 ON_SQLITE = pytest.mark.parametrize("deployment", ["sqlite"], indirect=True)
@@ -39,6 +40,23 @@ def test_a_database_without_tables_is_refused_with_the_command_to_run(deployment
     refused = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 1
     assert refused.stderr.endswith("The database has no pubworks tables yet. Run: pubworks db upgrade\n")
+
+
+@ON_SQLITE
+def test_a_crash_of_a_child_costs_one_attempt_of_one_batch_and_names_the_likely_cause(deployment):
+    circuits = [QuantumCircuit(2 if number == 30 else 3 if number == 60 else 1) for number in range(90)]
+    for circuit in circuits:
+        circuit.measure_all()
+    for num_qubits, name in ((2, "SIGSEGV"), (3, "SIGKILL")):
+        (deployment.gate("mortal") / f"die-{num_qubits}").write_text(name)
+    with deployment.worker("mortal"):
+        job = deployment.submit("mortal", circuits, default_shots=10)
+        assert len(job.result(timeout=120)) == 90
+    lost = [(run["batch_id"], run["error"]) for run in job.provider_jobs() if run["state"] == "LOST"]
+    assert sorted(one for one in lost if one[1] != BESIDE) == [
+        (f"{job.job_id()}-30", f"{DIED} of SIGSEGV: a crash of native code that it ran"),
+        (f"{job.job_id()}-60", f"{DIED} of SIGKILL: most likely the machine had no memory left"),
+    ]
 
 
 def scraped(port: int) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

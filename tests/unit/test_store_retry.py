@@ -11,6 +11,7 @@ from pubworks.states import JobState
 from pubworks.store import batches, doubts, results
 from pubworks.store.records import Slice
 from pubworks.store.store import Store
+from pubworks.store.tables import batches as batch_table
 from pubworks.store.tables import chunks, provider_jobs
 from pubworks.testing.store import Calls, check, draft, one_each
 
@@ -153,6 +154,18 @@ def test_crashes_of_before_do_not_count(calls: Calls) -> None:
     calls.do(batches.expire, batches.DIED, "w/1")
     assert calls.states() == ["PENDING"]
     assert all(row.error.startswith(batches.DIED) for row in calls.rows(provider_jobs))
+
+
+def test_what_workers_died_of_is_told_and_who_was_beside_is_not_to_blame(calls: Calls) -> None:
+    calls.submit(draft("j1", *one_each(2)))
+    for _ in range(batches.MAX_CRASHES):
+        guilty, beside = sorted([calls.take("w/1"), calls.take("w/1")], key=lambda claim: claim.batch_id)
+        calls.do(batches.expire, batches.BESIDE, "w/1", guilty.batch_id)
+        calls.do(batches.expire, f"{batches.DIED} of SIGSEGV: a crash", "w/1")
+    assert calls.states() == ["FAILED", "PENDING"]
+    failed, _ = calls.rows(batch_table)
+    assert failed.id == guilty.batch_id != beside.batch_id
+    assert failed.reason == "10 workers died or fell silent while they ran it: the last of SIGSEGV: a crash"
 
 
 def test_nobody_remembers_a_state_that_a_retry_changes(calls: Calls) -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, case, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Row, Update, bindparam, case, delete, func, or_, select, tuple_, update
 
 from pubworks.states import LEASED, BatchState, JobState, RunState
 from pubworks.store import rests, splits
@@ -208,7 +208,7 @@ def renew(connection: Connection, owner: str, held: Sequence[str], lease_s: floa
     ).rowcount
 
 
-def expire(connection: Connection, reason: str, owner: str | None = None) -> int:
+def expire(connection: Connection, reason: str, owner: str | None = None, but: str = "") -> int:
     """Take batches back from workers whose lease ended, or from one worker that stops or died.
 
     CLAIMED -> PENDING, since nothing that costs was called; SUBMITTING -> UNCERTAIN, since nobody knows; IN_FLIGHT
@@ -218,12 +218,13 @@ def expire(connection: Connection, reason: str, owner: str | None = None) -> int
         connection: An open transaction.
         reason: Why, for people.
         owner: Only the leases of this process, whether ended or not.
+        but: A batch that is left as it is.
 
     Returns:
         How many batches changed.
     """
     whose = batches.c.lease_until < now() if owner is None else batches.c.lease_owner == owner
-    leased = in_order(whose, batches.c.state.in_(LEASED), batches.c.lease_until.is_not(None))
+    leased = in_order(whose, batches.c.id != but, batches.c.state.in_(LEASED), batches.c.lease_until.is_not(None))
     in_doubt = batches.c.state == BatchState.SUBMITTING
     state = case(
         (batches.c.state == BatchState.CLAIMED, BatchState.PENDING),
@@ -240,25 +241,31 @@ def expire(connection: Connection, reason: str, owner: str | None = None) -> int
     ).all()
     for row in sorted(freed, key=lambda row: (row.job_id, row.id)):  # the order in which results lock their jobs
         _end_intent(connection, row, reason)
-        if reason in CRASHES and row.state == BatchState.PENDING:
-            _fail_poison(connection, row)
+        if reason.startswith(CRASHES) and row.state == BatchState.PENDING:
+            _fail_poison(connection, row, reason)
         record(connection, row.job_id, "released", row.id, state=row.state, reason=reason)
     for job_id in sorted({row.job_id for row in freed}):
         cancel_given_back(connection, job_id)
     return len(freed)
 
 
-def _fail_poison(connection: Connection, row: Row[Any]) -> None:
+def _fail_poison(connection: Connection, row: Row[Any], reason: str) -> None:
     """End a batch that several workers died of, or fell silent with."""
     crashes = connection.execute(_COUNT_CRASHES, {"p_batch": row.id}).scalar_one()
     if crashes < MAX_CRASHES:
         return
-    error = f"{crashes} workers died or fell silent while they ran it: out of memory, or a crash of the provider's code"
+    error = f"{crashes} workers died or fell silent while they ran it: {_likely(reason)}"
     over = {"state": BatchState.FAILED, "reason": error, "due_at": None, "finished_at": now()}
     connection.execute(update(batches).where(batches.c.id == row.id).values(**over))
     record(connection, row.job_id, "failed", row.id, error=error)
     splits.release_twin(connection, row.id)
     settle(connection, row.job_id, batches_ended=1)
+
+
+def _likely(reason: str) -> str:
+    """Return the likely cause of the deaths of workers, of which one died for a reason."""
+    _, of, cause = reason.removeprefix(DIED).partition(" of ")
+    return f"the last of {cause}" if of else "out of memory, or a crash of the provider's code"
 
 
 #: Workers that may die with a batch before it is taken for the cause.
@@ -267,10 +274,18 @@ MAX_CRASHES = 10
 #: Why leases are taken back from a worker that may have died of what it ran.
 DIED, SILENT = "the worker process that ran it died", "its worker fell silent"
 CRASHES = (DIED, SILENT)
+
+#: Why a batch is taken back that was not the one that its worker died of.
+BESIDE = "its worker died while it ran another batch"
+
+#: What is put behind the error of a run of before a retry: crashes are counted anew.
+BEFORE = ", before it was retried"
+
+#: Whether a run ended with its worker, and counts.
+IS_CRASH = or_(*(provider_jobs.c.error.startswith(why) for why in CRASHES)) & ~provider_jobs.c.error.endswith(BEFORE)
 _COUNT_CRASHES = select(func.count()).where(
-    provider_jobs.c.batch_id == bindparam("p_batch"), provider_jobs.c.state == RunState.LOST,
-    provider_jobs.c.error.in_(CRASHES),
-)  # fmt: skip
+    provider_jobs.c.batch_id == bindparam("p_batch"), provider_jobs.c.state == RunState.LOST, IS_CRASH
+)
 
 
 def _end_intent(connection: Connection, row: Row[Any], reason: str) -> None:

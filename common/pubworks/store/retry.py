@@ -8,14 +8,11 @@ from sqlalchemy import ColumnElement, Connection, Update, bindparam, case, exist
 
 from pubworks.errors import NothingToRetry
 from pubworks.states import BatchState, JobState, RunState
-from pubworks.store.batches import CRASHES
+from pubworks.store.batches import BEFORE, IS_CRASH
 from pubworks.store.engine import now
 from pubworks.store.jobs import get, settle
 from pubworks.store.statements import one_of, record, tell
 from pubworks.store.tables import batches, jobs, provider_jobs
-
-#: What is put behind the error of a run of before: crashes are counted anew.
-_BEFORE = ", before it was retried"
 
 _HELD = "its job ended while it was in doubt whether the provider took it; decide: pubworks held"
 
@@ -82,8 +79,8 @@ def _move(job_id: str, *, in_doubt: bool, **values: Any) -> Update:
 
 def _forget_crashes(connection: Connection, job_id: str) -> None:
     mine = select(batches.c.id).where(*_missing(job_id, in_doubt=False))
-    crashed = (provider_jobs.c.batch_id.in_(mine), provider_jobs.c.error.in_(CRASHES))
-    connection.execute(update(provider_jobs).where(*crashed).values(error=provider_jobs.c.error + _BEFORE))
+    crashed = (provider_jobs.c.batch_id.in_(mine), IS_CRASH)
+    connection.execute(update(provider_jobs).where(*crashed).values(error=provider_jobs.c.error + BEFORE))
 
 
 def _why_not(connection: Connection, job_id: str) -> str:

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import threading
-from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -34,7 +33,8 @@ from pubworks.store import fleet
 from pubworks.store.store import Store
 from pubworks.telemetry import JsonLines, TextLines, Veil, log
 from pubworks.worker import tasks
-from pubworks.worker.keeper import Keeper
+from pubworks.worker.keeper import Keeper, LastWords
+from pubworks.worker.shared import SharedFlag, SharedNotes
 from pubworks.worker.spool import Spool
 from pubworks.worker.station import Station, hand_back
 
@@ -43,25 +43,6 @@ _LEAVE_S = 1.0
 
 #: Seconds that a child may take to start; importing qiskit on a busy machine takes more than Celery's 4.
 _CHILD_START_S = 120.0
-
-
-class SharedFlag:
-    """A flag that forked children see; without a lock, which a child that is killed could leave taken."""
-
-    def __init__(self) -> None:
-        self._value = RawValue("b", 0)
-
-    def set(self) -> None:
-        """Raise it."""
-        self._value.value = 1
-
-    def clear(self) -> None:
-        """Lower it."""
-        self._value.value = 0
-
-    def is_set(self) -> bool:
-        """Return whether it is raised."""
-        return bool(self._value.value)
 
 
 settings: Settings = load_settings()
@@ -77,18 +58,41 @@ _station: Station | None = None
 #: Raised by the keeper while the broker is away, for the pool's children to see.
 _alone = SharedFlag()
 
+#: The batch that each of the pool's children runs.
+_notes = SharedNotes()
+
 
 def station() -> Station:
     """Return the station of this process, made at its first use, with connections of its own."""
     global _station  # noqa: PLW0603
     if _station is None:
         _station = Station(
-            settings, Store(settings.database_url), worker_id, alone=lambda: served() if _alone.is_set() else ()
-        )
+            settings, Store(settings.database_url), worker_id, alone=lambda: served() if _alone.is_set() else (),
+            note=_notes.write,
+        )  # fmt: skip
     return _station
 
 
 tasks.register(app, station)
+
+
+class _Family:
+    """The processes of this worker."""
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+        self._seen: dict[int, Any] = {}
+
+    def alive(self) -> set[int]:
+        """Return their ids, that of the parent too."""
+        processes = _processes(self._worker)
+        self._seen |= {process.pid: process for process in processes}
+        return {os.getpid(), *(process.pid for process in processes)}
+
+    def last_words(self, pid: int) -> LastWords:
+        """Return what a child that died ran, and what it died of."""
+        process = self._seen.pop(pid, None)  # the pool has dropped it by now
+        return LastWords(_notes.of(pid), process.exitcode if process is not None else None)
 
 
 class KeeperStep(bootsteps.StartStopStep):
@@ -115,8 +119,7 @@ class KeeperStep(bootsteps.StartStopStep):
         row = {"id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "concurrency": worker.concurrency}
         keeper = Keeper(
             app, self._store, settings, row, window=queue.WINDOW,
-            backends=served, children=lambda: {os.getpid(), *_children(worker)},
-            specs=registry.registered(settings), alone=_alone,
+            backends=served, children=_Family(worker), specs=registry.registered(settings), alone=_alone,
             drain=lambda: os.kill(os.getpid(), signal.SIGTERM),  # whoever asks, there is one way to end well
         )  # fmt: skip
         worker_shutting_down.connect(lambda **_: self._limit_grace(worker, keeper), weak=False)
@@ -185,8 +188,12 @@ def served() -> list[str]:
 
 
 def _children(worker: Any) -> list[int]:
+    return [process.pid for process in _processes(worker)]
+
+
+def _processes(worker: Any) -> list[Any]:
     pool = getattr(worker.pool, "_pool", None)  # None or without processes in the solo and thread pools
-    return [process.pid for process in getattr(pool, "_pool", ()) or () if process.exitcode is None]
+    return [process for process in getattr(pool, "_pool", ()) or () if process.exitcode is None]
 
 
 @worker_process_init.connect

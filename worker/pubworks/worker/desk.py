@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pubworks.backends.adapter import Adapter
@@ -30,6 +31,9 @@ class Desk:
     asked_to_wait: bool = False
     #: Time, by the monotonic clock, at which to claim again without a ring.
     claim_at: float = math.inf
+
+    #: Told of each batch before it is run.
+    note: Callable[[str], object] = str
 
     def claim_in(self, seconds: float) -> None:
         """Have this process claim again in so many seconds at the latest."""

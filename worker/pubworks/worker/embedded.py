@@ -19,7 +19,7 @@ from pubworks.errors import BrokerUnreachable
 from pubworks.settings import Settings
 from pubworks.store.store import Store
 from pubworks.worker import tasks
-from pubworks.worker.keeper import Keeper
+from pubworks.worker.keeper import Alone, Keeper
 from pubworks.worker.station import Station
 
 #: Runs of one backend that are in flight at once; local simulators queue them up themselves.
@@ -71,7 +71,7 @@ class EmbeddedWorker:
         )  # fmt: skip
         self._keeper = Keeper(
             app, store, settings, worker, window=1,
-            backends=self._serve_live_backends, children=lambda: {os.getpid()},
+            backends=self._serve_live_backends, children=Alone(),
             specs=registry.registered(settings), describes=False,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._consume, name="pubworks-celery", daemon=True)

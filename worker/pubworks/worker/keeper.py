@@ -7,15 +7,17 @@ Several keepers never do harm: each change is a conditional UPDATE, and merging 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from celery import Celery
 
 from pubworks import queue
 from pubworks.backends.spec import BackendSpec
+from pubworks.deaths import cause_of_death
 from pubworks.errors import BrokerUnreachable, StoreError
 from pubworks.settings import Settings
 from pubworks.store import batches, fleet, limits
@@ -42,6 +44,35 @@ class Flag(Protocol):
         """Return whether it is raised."""
 
 
+class LastWords(NamedTuple):
+    """What is known of a process that died: the batch that it ran, if one, and its exit code, if that is known."""
+
+    batch_id: str
+    exit_code: int | None
+
+
+class Children(Protocol):
+    """The processes of a worker."""
+
+    def alive(self) -> set[int]:
+        """Return their ids, that of the worker itself too."""
+
+    def last_words(self, pid: int) -> LastWords:
+        """Return what is known of one that is not alive any more."""
+
+
+class Alone:
+    """A worker that is one process."""
+
+    def alive(self) -> set[int]:
+        """Return its id."""
+        return {os.getpid()}
+
+    def last_words(self, pid: int) -> LastWords:  # noqa: ARG002
+        """Return nothing: who would ask is dead with it."""
+        return LastWords("", None)
+
+
 class Keeper:
     """Keeps one worker's backends going.
 
@@ -52,7 +83,7 @@ class Keeper:
         worker: The worker's row: id, host, pid, concurrency.
         backends: Returns the names of the backends that this worker serves now.
         window: Most messages that should wait in one queue.
-        children: Returns the process ids that belong to this worker, its own included.
+        children: The processes that belong to this worker, its own included.
         specs: The registered backends, for their configured limits.
         describes: Whether to have backends built and described that nobody built before.
         alone: Set while the broker is away, for the worker's processes to see.
@@ -61,7 +92,7 @@ class Keeper:
 
     def __init__(
         self, app: Celery, store: Store, settings: Settings, worker: dict[str, Any], *,
-        backends: Callable[[], Sequence[str]], window: int, children: Callable[[], set[int]],
+        backends: Callable[[], Sequence[str]], window: int, children: Children,
         specs: Mapping[str, BackendSpec], describes: bool = True, alone: Flag | None = None,
         drain: Callable[[], object] | None = None,
     ) -> None:  # fmt: skip
@@ -145,14 +176,21 @@ class Keeper:
 
     def _free_children(self) -> None:
         """Take back at once what a child held that died."""
-        alive = self._children()
+        alive = self._children.alive()
         if self._alive - alive:
             with self._store.read() as connection:
                 owners = fleet.owners(connection, self._worker["id"])
             for owner in owners - {f"{self._worker['id']}/{pid}" for pid in alive}:
-                log("worker.child_died", logging.ERROR, owner=owner)
-                hand_back(self._store, owner, batches.DIED)
+                self._bury(owner)
         self._alive = alive
+
+    def _bury(self, owner: str) -> None:
+        """Take back what a child held that died, and have the batch that it ran bear the blame."""
+        words = self._children.last_words(int(owner.rpartition("/")[2]))
+        cause = cause_of_death(words.exit_code)
+        log("worker.child_died", logging.ERROR, owner=owner, batch=words.batch_id, cause=cause)
+        died = f"{batches.DIED} of {cause}" if cause else batches.DIED
+        hand_back(self._store, owner, died, ran=words.batch_id)
 
     def _ring(self, due: Mapping[str, int]) -> None:
         """Ring for what is due; while the broker is away, have this worker's processes look for themselves."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def tell_claimed(desk: Desk, claim: Claim) -> None:
-    """Say that this process has a batch, and how long it had waited."""
+    """Say that this process runs a batch now, and how long it had waited."""
+    desk.note(claim.batch_id)
     log(
         "batch.claimed", batch=claim.batch_id, backend=desk.backend, worker=desk.owner, fence=claim.fence,
         waited_s=claim.waited_s,

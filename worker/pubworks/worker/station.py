@@ -36,15 +36,18 @@ class Station:
         room: Most runs of one backend in flight at once.
         waits: Whether a task lasts until there is room again, so that Celery gives the next one to a free child.
         alone: Returns the backends to look after without being rung for, while the broker is away.
+        note: Told of each batch before it is run, for whoever finds this process dead.
     """
 
     def __init__(
         self, settings: Settings, store: Store, worker: str, *,
         room: int = 1, waits: bool = True, alone: Callable[[], Sequence[str]] = tuple,
+        note: Callable[[str], object] = str,
     ) -> None:  # fmt: skip
         self.settings, self.store = settings, store
         self.owner = f"{worker}/{os.getpid()}"
         self._room, self._waits, self._alone = room, waits, alone
+        self._note = note
         self._spool = Spool.of(settings)
         self._runners: dict[str, Runner] = {}
         self._making = threading.Lock()
@@ -90,7 +93,7 @@ class Station:
         else:
             spec = registry.find(self.settings, backend)
             adapter, policy = adapt(spec.build(), spec.adapter, spec.behaviour), spec.policy
-        return Desk(self.store, backend, adapter, policy, self.owner, self.settings.lease_s)
+        return Desk(self.store, backend, adapter, policy, self.owner, self.settings.lease_s, note=self._note)
 
     def _beat(self) -> None:
         renew_at = time.monotonic()
@@ -130,10 +133,19 @@ def describe(spec: BackendSpec) -> BackendFacts:
     return BackendFacts(spec.name, spec.digest, adapter.num_qubits, adapter.max_circuits, None)
 
 
-def hand_back(store: Store, owner: str, reason: str) -> None:
-    """Give back the leases of a process that ends; if the database is away, they end by themselves."""
+def hand_back(store: Store, owner: str, reason: str, ran: str = "") -> None:
+    """Give back the leases of a process that ends; if the database is away, they end by themselves.
+
+    Args:
+        store: The database.
+        owner: The process.
+        reason: Why.
+        ran: The one batch that it ran, if that is known: the others have nothing to do with its end.
+    """
     try:
         with store.write() as connection:
+            if ran:
+                batches.expire(connection, batches.BESIDE, owner=owner, but=ran)
             batches.expire(connection, reason, owner=owner)
     except PubworksError as error:
         log("store.away", logging.WARNING, error=error)

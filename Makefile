@@ -9,10 +9,12 @@ READY := $(VENV)/.ready
 AT_ONCE ?= 2
 # Real packages cannot all live in one environment; tests/providers says which are in which.
 PROVIDER_SETS ?= one two oldest
+PROVIDER_VERDICTS = $(PROVIDER_SETS:%=.venv-providers-%/verdicts.json)
+PROVIDER_PYTHON = .venv-providers-$(firstword $(PROVIDER_SETS))/bin/python
 export QISKIT_PARALLEL ?= FALSE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports audit bench bench-scale api-hunt chaos chaos-ci test-providers worker lock clean
+.PHONY: help demo test lint types imports audit bench bench-scale api-hunt chaos chaos-ci test-providers verdicts always worker lock clean
 
 help: ## Explain the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -64,10 +66,15 @@ chaos-ci: $(READY) ## Strike at every step of a run, and at random; CHAOS_SEED=N
 	.venv-providers-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-test-providers: $(foreach set,$(PROVIDER_SETS),.venv-providers-$(set)/.ready) ## See that answers are right over real packages
-	$(foreach set,$(PROVIDER_SETS),.venv-providers-$(set)/bin/python -m tests.providers $(set) .venv-providers-$(set)/verdicts.json &&) \
-	  $(if $(filter one,$(PROVIDER_SETS)),.venv-providers-one/bin/python -m pytest -q tests/providers &&) \
-	  $(if $(VERDICTS),.venv-providers-$(firstword $(PROVIDER_SETS))/bin/python -m tests.providers.table $(VERDICTS) $(PROVIDER_SETS:%=.venv-providers-%/verdicts.json),true)
+.venv-providers-%/verdicts.json: .venv-providers-%/.ready always
+	.venv-providers-$*/bin/python -m tests.providers $* $@
+
+test-providers: $(PROVIDER_VERDICTS) ## See that answers are right over real packages; -j2 is faster
+	$(if $(filter one,$(PROVIDER_SETS)),.venv-providers-one/bin/python -m pytest -q tests/providers)
+	$(PROVIDER_PYTHON) -m tests.providers.table check $(PROVIDER_VERDICTS)
+
+verdicts: $(PROVIDER_VERDICTS) ## Write what they come to into docs/providers.md
+	$(PROVIDER_PYTHON) -m tests.providers.table keep $(PROVIDER_VERDICTS)
 
 worker: $(READY) ## Start a worker with the settings of this folder
 	$(BIN)/pubworks worker

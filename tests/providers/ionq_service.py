@@ -35,11 +35,13 @@ class IonQService:
 
     Attributes:
         faults: What the next submissions run into; an HTTP status, or ``DROP``.
+        faults_of_reading: The same of the next questions about jobs and their results.
         taken: Every job that was accepted, as it was sent, in order.
     """
 
     def __init__(self) -> None:
         self.faults: deque[int | str] = deque()
+        self.faults_of_reading: deque[int | str] = deque()
         self.taken: list[dict[str, Any]] = []
         service = self
 
@@ -109,19 +111,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         fault = self.service.faults.popleft() if self.service.faults else None
-        if isinstance(fault, int):
-            self._answer({"error": {"message": "scripted", "type": "scripted"}}, fault)
-            return
-        self.service.taken.append(sent)
-        if fault == DROP:
-            self.close_connection = True
-            self.connection.close()
+        if not isinstance(fault, int):
+            self.service.taken.append(sent)
+        if self._fails(fault):
             return
         self._answer({"id": f"job-{len(self.service.taken) - 1}", "status": "submitted"})
 
     def do_GET(self) -> None:
         if "/backends/" in self.path:
             self._answer({"qubits": 8})
+            return
+        if self._fails(self.service.faults_of_reading.popleft() if self.service.faults_of_reading else None):
             return
         found = re.search(r"/jobs/job-(\d+)(/results)?", self.path)
         if not found or int(found[1]) >= len(self.service.taken):
@@ -132,6 +132,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         self._answer({"id": "job", "status": "canceled"})
+
+    def _fails(self, fault: int | str | None) -> bool:
+        """Answer with a fault, if there is one. Returns whether there is."""
+        if isinstance(fault, int):
+            self._answer({"error": {"message": "scripted", "type": "scripted"}}, fault)
+        elif fault == DROP:
+            self.close_connection = True
+            self.connection.close()
+        return fault is not None
 
     def _answer(self, what: Any, status: int = 200) -> None:
         body = json.dumps(what).encode()

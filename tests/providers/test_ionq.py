@@ -62,6 +62,17 @@ def test_refusals_cost_time_and_nothing_else(
     assert [taken["name"] for taken in service.taken] == [f"{job.job_id()}-0"]  # by which a person finds it
 
 
+@pytest.mark.parametrize("faults", [[429], [503, 503], [DROP], [500, DROP]])
+def test_questions_without_an_answer_cost_time_and_nothing_else(
+    client: Client, service: IonQService, faults: list[Any]
+) -> None:
+    service.faults_of_reading.extend(faults)
+    job = submit(client)
+    assert is_bell(job)
+    assert not service.faults_of_reading
+    assert len(service.taken) == len(job.provider_jobs()) == 1
+
+
 @pytest.mark.parametrize(("fault", "taken"), [(500, 0), (DROP, 1)])
 def test_a_run_in_doubt_is_held_until_a_person_decides(
     client: Client, service: IonQService, fault: Any, taken: int

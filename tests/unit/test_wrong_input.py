@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_aer import AerSimulator
 from sqlalchemy import func, select
 
-from pubworks.client import Client, Sampler
+from pubworks.client import Client, Estimator, Sampler
 from pubworks.errors import ConfigError, PubworksError, SubmissionError
 from pubworks.store import tables
 
@@ -207,3 +208,27 @@ def test_every_wrong_input_is_a_value_or_a_type_or_ours() -> None:
     assert issubclass(SubmissionError, ValueError)
     assert issubclass(SubmissionError, PubworksError)
     assert SamplerPub.coerce(plain()).shots is None
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "told"),
+    [
+        ({"control_flow": False}, "circuit 'dynamic' has control flow, which backend known does not run"),
+        ({"mid_circuit": False}, "goes on with a qubit that it has measured; backend known measures at the end only"),
+        ({"options": ["shots"]}, "Backend known takes no option noise; it takes shots. Leave it out of run_options"),
+    ],
+)
+@pytest.mark.parametrize("primitive", [Sampler, Estimator])
+def test_what_a_backend_is_known_not_to_do_is_refused_before_anything_is_stored(
+    tmp_path: Path, primitive: Any, behaviour: dict[str, Any], told: str
+) -> None:
+    circuit = QuantumCircuit(1, 2, name="dynamic")
+    circuit.measure(0, 0)
+    with circuit.if_test((circuit.clbits[0], 1)):
+        circuit.x(0)
+    entry = {"factory": "qiskit_aer:AerSimulator", "behaviour": behaviour}
+    pub = circuit if primitive is Sampler else (circuit, "Z")
+    with Client(data_dir=tmp_path, backends={"known": entry}) as client:
+        with pytest.raises(SubmissionError, match=told):
+            primitive("known", options={"run_options": {"noise": 1}}, client=client).run([pub])
+        assert not client.jobs()

@@ -45,7 +45,7 @@ def check_object(backend: object) -> None:
 def of_object(name: str) -> Target:
     """Return what planning needs to know about a backend object of this process."""
     adapter = adapt(live.get(name))
-    return Target(name, adapter.num_qubits, adapter.max_circuits)
+    return Target(name, adapter.num_qubits, adapter.max_circuits, behaviour=adapter.behaviour)
 
 
 def of_name(settings: Settings, store: Store, name: str) -> Target:
@@ -57,7 +57,8 @@ def of_name(settings: Settings, store: Store, name: str) -> Target:
     """
     spec = registry.find(settings, name)
     facts = _facts(settings, store, spec)
-    return Target(name, facts.num_qubits, facts.max_circuits, spec.limits, facts.learned or {})
+    learned = facts.learned or {}
+    return Target(name, facts.num_qubits, facts.max_circuits, spec.limits, learned, spec.behaviour)
 
 
 def _facts(settings: Settings, store: Store, spec: BackendSpec) -> BackendFacts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pubworks.backends.spec import Limits
+from pubworks.behaviour import Behaviour
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Target:
     configured: Limits = field(default_factory=Limits)
     #: What the provider taught by refusing runs, by the names of :class:`Limits`.
     learned: dict[str, int] = field(default_factory=dict)
+    #: What is known of what it runs.
+    behaviour: Behaviour = field(default_factory=Behaviour)
 
     @property
     def limits(self) -> Limits:

@@ -14,6 +14,7 @@ from qiskit.primitives import DataBin
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+from pubworks.backends.programs import has_control_flow, measures_early
 from pubworks.codec import circuits as circuit_codec
 from pubworks.codec import readout
 from pubworks.codec.arrays import pack
@@ -38,8 +39,9 @@ def draft_sampler_job(pubs: Sequence[SamplerPub], target: Target, options: dict[
         QiskitError: ``meas_level`` is neither 1 nor 2.
     """
     check_options(options, {"shots", "memory", "seed_simulator"})
+    check_target(options, target)
     for position, pub in enumerate(pubs):
-        check_width(position, pub.circuit, target)
+        check_runs(position, pub.circuit, target)
         _check_registers(position, pub.circuit)
     blobs = encode_once([pub.circuit for pub in pubs])
     drafts = tuple(_draft_pub(pub, blobs[id(pub.circuit)]) for pub in pubs)
@@ -94,12 +96,31 @@ def check_options(options: dict[str, Any], own: set[str]) -> None:
         ) from error
 
 
-def check_width(position: int, circuit: QuantumCircuit, target: Target) -> None:
-    """Raise ``SubmissionError`` if a PUB's circuit has more qubits than the backend."""
+def check_target(options: dict[str, Any], target: Target) -> None:
+    """Raise ``SubmissionError`` if a job has an option that its backend is known not to take."""
+    takes = target.behaviour.options
+    unknown = sorted(set(options.get("run_options") or {}) - set(takes)) if takes is not None else []
+    if unknown:
+        raise SubmissionError(
+            f"Backend {target.name} takes no option {', '.join(unknown)}; it takes {', '.join(takes or ()) or 'none'}. "
+            "Leave it out of run_options."
+        )
+
+
+def check_runs(position: int, circuit: QuantumCircuit, target: Target) -> None:
+    """Raise ``SubmissionError`` if a PUB's circuit is one that its backend is known not to run."""
+    whose = f"PUB {position}: circuit {circuit.name!r}"
     if target.num_qubits is not None and circuit.num_qubits > target.num_qubits:
         raise SubmissionError(
-            f"PUB {position}: circuit {circuit.name!r} has {circuit.num_qubits} qubits, backend {target.name} "
+            f"{whose} has {circuit.num_qubits} qubits, backend {target.name} "
             f"has {target.num_qubits}. Transpile it for this backend or choose a wider one."
+        )
+    if target.behaviour.control_flow is False and has_control_flow(circuit):
+        raise SubmissionError(f"{whose} has control flow, which backend {target.name} does not run. Choose another.")
+    if target.behaviour.mid_circuit is False and measures_early(circuit):
+        raise SubmissionError(
+            f"{whose} goes on with a qubit that it has measured; backend {target.name} measures at the end only. "
+            "Choose another."
         )
 
 

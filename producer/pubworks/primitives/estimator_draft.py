@@ -17,7 +17,7 @@ from pubworks.estimation.measurement import Measurement
 from pubworks.planning.measurement import plan_measurement
 from pubworks.planning.plan import PubSize, plan
 from pubworks.planning.target import Target
-from pubworks.primitives.draft import check_options, check_width, encode_once, parameter_values
+from pubworks.primitives.draft import check_options, check_runs, check_target, encode_once, parameter_values
 from pubworks.store.records import JobDraft, PubDraft
 
 #: QPY bytes of one measured qubit: a change of basis of up to five gates, the measurement and its classical bit.
@@ -41,9 +41,10 @@ def draft_estimator_job(
         QiskitError: ``meas_level`` is not 2.
     """
     _check_options(options)
+    check_target(options, target)
     shots = [_shots(position, pub.precision) for position, pub in enumerate(pubs)]
     for position, pub in enumerate(pubs):
-        check_width(position, pub.circuit, target)
+        check_runs(position, pub.circuit, target)
         _check_circuit(position, pub.circuit)
     blobs = encode_once([pub.circuit for pub in pubs])
     measurements = [_measure(pub, options) for pub in pubs]

@@ -9,10 +9,12 @@ from qiskit import QuantumCircuit
 from qiskit.primitives import BackendEstimatorV2, BackendSamplerV2, PrimitiveResult
 from qiskit.transpiler import TranspilerError, generate_preset_pass_manager
 
+from pubworks.backends import registry
+from pubworks.backends.adapter import Adapter, adapt
 from pubworks.testing.conformance.checks import SHOTS
 
 if TYPE_CHECKING:
-    from pubworks.client import Client
+    from pubworks.client import Client, Job
 
 #: Seconds after which a job is given up.
 _TIMEOUT_S = 120.0
@@ -50,11 +52,20 @@ class PubworksBench(Prepared):
         super().__init__(backend)
         self.client, self.name = client, name
 
-    def sample(self, pubs: Sequence[Any], shots: int = SHOTS) -> PrimitiveResult[Any]:
-        """Return the result of a Sampler."""
+    def job(self, pubs: Sequence[Any], shots: int) -> Job:
+        """Return a job of a Sampler."""
         from pubworks.client import Sampler
 
-        return Sampler(self.name, client=self.client).run(pubs, shots=shots).result(_TIMEOUT_S)
+        return Sampler(self.name, client=self.client).run(pubs, shots=shots)
+
+    def adapter(self) -> Adapter:
+        """Return the backend as a worker sees it, built anew."""
+        spec = registry.find(self.client.settings, self.name)
+        return adapt(spec.build(), spec.adapter, spec.behaviour)
+
+    def sample(self, pubs: Sequence[Any], shots: int = SHOTS) -> PrimitiveResult[Any]:
+        """Return the result of a Sampler."""
+        return self.job(pubs, shots).result(_TIMEOUT_S)
 
     def estimate(self, pubs: Sequence[Any], precision: float = 0.05) -> PrimitiveResult[Any]:
         """Return the result of an Estimator."""

@@ -36,7 +36,11 @@ class Bench(Protocol):
         """Return the result of an Estimator."""
 
 
-Check = Callable[[Bench], None]
+Check = Callable[[Any], None]
+
+
+class DoesNotApply(Exception):
+    """A check asks for something that a backend of this kind does not have; the text says what."""
 
 
 @dataclass(frozen=True)

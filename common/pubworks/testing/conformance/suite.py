@@ -7,22 +7,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from qiskit import QuantumCircuit
-from qiskit.circuit import Parameter
 
-from pubworks.backends.adapter import adapt
 from pubworks.backends.spec import load
-from pubworks.client import Client, Sampler
+from pubworks.client import Client
 from pubworks.errors import JobFailed, SubmissionError
 from pubworks.testing.conformance.benches import PubworksBench
-from pubworks.testing.conformance.checks import CASES, Case
+from pubworks.testing.conformance.checks import CASES, Case, DoesNotApply
+from pubworks.testing.conformance.jobs import JOB_CASES, MAX_SHOTS
 
 
 @pytest.fixture(scope="module")
 def entry(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The settings of the backend."""
     behaviour = json.loads(request.config.getoption("--pubworks-behaviour"))
-    return {"factory": request.config.getoption("--pubworks-backend"), "behaviour": behaviour}
+    return {"factory": request.config.getoption("--pubworks-backend"), "behaviour": behaviour, "max_shots": MAX_SHOTS}
 
 
 @pytest.fixture(scope="module")
@@ -43,41 +41,10 @@ def test_answers_are_right(bench: PubworksBench, case: Case) -> None:
         pytest.skip(f"refused: {error}")
 
 
-def _measuring(num_qubits: int) -> QuantumCircuit:
-    circuit = QuantumCircuit(num_qubits)
-    circuit.h(0)
-    circuit.measure_all()
-    return circuit
-
-
-def test_bad_input_is_refused_before_anything_is_submitted(bench: PubworksBench) -> None:
-    """Unbound parameters and circuits that are too wide never reach the backend."""
-    circuit = QuantumCircuit(1)
-    circuit.rx(Parameter("a"), 0)
-    circuit.measure_all()
-    with pytest.raises(ValueError, match="parameter"):
-        bench.sample([circuit])
-    if bench.backend.num_qubits is not None:
-        with pytest.raises(SubmissionError, match="qubits"):
-            bench.sample([_measuring(bench.backend.num_qubits + 1)])
-
-
-def test_a_job_that_is_cancelled_ends(bench: PubworksBench) -> None:
-    """Cancelling never hangs, whatever the backend makes of it."""
-    circuit = bench.prepare(_measuring(1))
-    job = Sampler(bench.name, client=bench.client).run([circuit] * 3, shots=10)
-    job.cancel()
-    assert job.wait_for_final_state(timeout=60) is not None
-
-
-def test_a_job_is_found_again_by_its_id(bench: PubworksBench) -> None:
-    """Where the provider keeps jobs, another adapter fetches the same counts by the id alone."""
-    made: list[Any] = [adapt(bench.backend), adapt(bench.backend)]
-    if not made[0].detachable:
-        pytest.skip("its jobs live in the process that submits them")
-    provider_job_id = made[0].job_id(made[0].run([bench.prepare(_measuring(1))], 100, None, {}))
-    assert provider_job_id
-    while made[1].statuses([provider_job_id])[provider_job_id].name not in ("DONE", "ERROR", "CANCELLED"):
-        pass
-    (data,) = made[1].fetch(made[1].retrieve(provider_job_id), 1)
-    assert sum(data.counts.values()) == 100
+@pytest.mark.parametrize("case", JOB_CASES, ids=lambda case: case.name)
+def test_jobs_do_what_they_should(bench: PubworksBench, case: Case) -> None:
+    """Shots are split, bad input is refused, a cancelled job ends, and a job is found again by its id."""
+    try:
+        case.check(bench)
+    except DoesNotApply as why:
+        pytest.skip(str(why))

@@ -13,16 +13,21 @@ from threading import Barrier, Event
 
 import psycopg
 import pytest
+from qiskit.providers.basic_provider import BasicSimulator
 from sqlalchemy import select, text, update
 
+from pubworks.backends.adapter import Adapter
 from pubworks.errors import NothingToRetry, StoreUnreachable
+from pubworks.policy import Policy
 from pubworks.states import JobState
-from pubworks.store import batches, cancelling, claiming, doubts, fleet, jobs, tables
+from pubworks.store import batches, cancelling, claiming, doubts, fleet, jobs, limits, tables
 from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Run, Slice
 from pubworks.store.store import Store
 from pubworks.testing.servers import eventually
 from pubworks.testing.store import Calls, check, one_each
 from pubworks.testing.store import draft as whole_draft
+from pubworks.worker.desk import Desk
+from pubworks.worker.watch import Watch
 
 _ids = itertools.count()
 
@@ -251,6 +256,35 @@ def test_who_asked_for_a_cancel_lets_pass_who_saw_it_carried_out(new_postgresql)
         asked.result()
     assert (calls.states(), calls.runs()) == (["CANCELLED"], [(1, "CANCELLED", "p1")])
     check(store)
+    store.close()
+
+
+class Silent(Adapter):
+    """A provider that does not answer, while others lock its limits."""
+
+    def __init__(self, store: Store, held: contextlib.ExitStack) -> None:
+        super().__init__(BasicSimulator())
+        self._store, self._held = store, held
+
+    def statuses(self, provider_job_ids):
+        limits.lock(self._held.enter_context(self._store.write()), "aer")
+        raise ConnectionError
+
+
+@pytest.mark.servers
+def test_who_notes_a_silence_waits_for_no_limits_with_a_batch_locked(new_postgresql):
+    """Those who have the limits may be waiting for that batch."""
+    store = Store(new_postgresql)
+    store.upgrade()
+    calls = Calls(store)
+    calls.submit(whole_draft("j1", *one_each(1)))
+    calls.do(limits.set_quota, "aer", in_flight=1)
+    calls.fly(calls.take())
+    with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as held:
+        watch = Watch(Desk(store, "aer", Silent(store, held), Policy(), "w/1", 60.0))
+        watch.expect(0.0)
+        pool.submit(watch.turn).result(30)
+    assert calls.batch().failing_since is not None
     store.close()
 
 

@@ -34,8 +34,8 @@ _IDLE_S = 1.0
 _GAVE_WAY = ("40P01", "40001")
 
 _SQLITE_PRAGMAS = (
+    "PRAGMA busy_timeout=30000",  # first: the others may have to wait, too
     "PRAGMA journal_mode=WAL",
-    "PRAGMA busy_timeout=30000",
     "PRAGMA foreign_keys=ON",
 )
 

@@ -180,8 +180,14 @@ class Watch:
         given_up = [look for look in looks if look.failing_s > desk.policy.max_total_s]
         with desk.store.write() as connection:
             flights.note_silence(connection, looks, f"no answer about it: {type(error).__name__}")
+        if given_up:
+            self._hold(given_up)
+
+    def _hold(self, looks: list[Look]) -> None:
+        desk = self._desk
+        with desk.store.write() as connection:  # limits, then batches: the order in which all lock them
             claims, _ = flights.take_up(
-                connection, desk.backend, given_up, owner=desk.owner, lease_s=desk.lease_s, policy=desk.policy
+                connection, desk.backend, looks, owner=desk.owner, lease_s=desk.lease_s, policy=desk.policy
             )
             for claim in claims:
                 doubts.hold_again(

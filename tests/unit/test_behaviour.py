@@ -133,7 +133,7 @@ def test_circuits_are_translated_after_they_are_bound_where_asked() -> None:
     seen = []
     backend.run = lambda circuits, **_: seen.extend(circuits)
     adapter = adapt(backend, behaviour=Behaviour(transpile=True))
-    adapter.run([bell()], 10, None, {})
+    adapter.run(adapter.prepare([bell()]), 10, None, {})
     assert set(seen[0].count_ops()) <= {"rz", "sx", "cx", "measure"}
 
 

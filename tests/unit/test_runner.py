@@ -1,23 +1,26 @@
-"""The runner of one backend: what it does when the backend cannot be built."""
+"""The runner of one backend: what it does when the backend cannot be built, or breaks down before a call."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from qiskit import QuantumCircuit
 from qiskit.providers.basic_provider import BasicSimulator
 
 from pubworks.backends.adapter import Adapter
+from pubworks.client import Client, Sampler
 from pubworks.errors import ConfigError, RateLimited
 from pubworks.policy import Policy
-from pubworks.store import fleet, limits
+from pubworks.states import JobState
+from pubworks.store import claiming, fleet, limits
 from pubworks.store.records import BackendFacts
 from pubworks.store.store import Store
 from pubworks.testing.servers import eventually
-from pubworks.worker import runner, trouble
+from pubworks.worker import launch, runner, trouble
 from pubworks.worker.desk import Desk
 from pubworks.worker.spool import Spool
 
@@ -74,3 +77,25 @@ def limits_of(store: Store):  # type: ignore[no-untyped-def]
     """Return the row of the backend's limits."""
     with store.read() as connection:
         return limits.standing(connection, ["aer"])["aer"]
+
+
+class Breaking(Adapter):
+    """Breaks down over circuits, as a compiler may."""
+
+    def prepare(self, circuits: Sequence[QuantumCircuit]) -> list[QuantumCircuit]:
+        raise KeyError("no such gate")
+
+
+def test_who_breaks_down_before_the_call_leaves_no_run_in_doubt(store: Store, tmp_path: Path) -> None:
+    with store.write() as connection:
+        fleet.describe_backend(connection, BackendFacts("basic", "spec", 2, None, None))
+    circuit = QuantumCircuit(1)
+    circuit.measure_all()
+    with closing(store), Client(database=store.url, works=False) as client:
+        job = Sampler("basic", client=client).run([circuit])
+        with store.write() as connection:
+            (claim,) = claiming.claim(connection, "basic", "w/1", 60.0).claims
+        desk = Desk(store, "basic", Breaking(BasicSimulator()), Policy(), "w/1", 60.0)
+        assert not launch.submit(desk, Spool(tmp_path), claim)
+        assert (job.state, [run["state"] for run in job.provider_jobs()]) == (JobState.FAILED, ["FAILED"])
+        assert "no such gate" in str(job.error())

@@ -161,7 +161,7 @@ class Adapter:
         memory: bool = True,
         tag: str | None = None,
     ) -> Any:  # fmt: skip
-        """Call ``backend.run`` and return the provider's job.
+        """Call ``backend.run`` with circuits that are prepared, and return the provider's job.
 
         Only options that the user set are passed, and ``memory`` where it is wanted and the backend declares it: strict
         backends refuse what they do not know.
@@ -182,12 +182,19 @@ class Adapter:
             self._remember(self.job_id(job) or "", job)
         return job
 
+    def prepare(self, circuits: Sequence[QuantumCircuit]) -> list[QuantumCircuit]:
+        """Return bound circuits in the form in which :meth:`run` is to get them; this may take long, and costs nothing.
+
+        It is done before a run is committed to: who dies of it leaves no run in doubt.
+        """
+        if not self.behaviour.transpile:
+            return list(circuits)
+        from qiskit import transpile
+
+        return list(transpile(list(circuits), self.backend, optimization_level=1, num_processes=1))
+
     def _input(self, circuits: Sequence[QuantumCircuit]) -> Any:
         """Return circuits as the backend takes them: a bare one where it takes one at a time."""
-        if self.behaviour.transpile:
-            from qiskit import transpile
-
-            circuits = transpile(list(circuits), self.backend, optimization_level=1, num_processes=1)
         return circuits[0] if self.max_circuits == 1 and len(circuits) == 1 else list(circuits)
 
     @property

@@ -45,7 +45,8 @@ class Work:
     def circuits(self, adapter: Adapter) -> list[QuantumCircuit]:
         """Return the bound circuits of all slices, in order, as the backend is to run them."""
         templates = self.templates
-        return [circuit for piece in self.claim.slices for circuit in self._bind(piece, adapter, templates)]
+        bound = [circuit for piece in self.claim.slices for circuit in self._bind(piece, adapter, templates)]
+        return adapter.prepare(bound)
 
     def covered_alone(self) -> Iterator[tuple[int, int]]:
         """Yield (position of the slice, PUB) of the PUBs that this batch covers without any other."""

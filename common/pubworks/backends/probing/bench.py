@@ -136,7 +136,8 @@ class Bench:
         seed: int | None = None, memory: bool = False, tag: str | None = None,
     ) -> Any:  # fmt: skip
         self._permit("submission")
-        job = self.adapter.run(circuits, shots, seed, options, memory=memory, tag=tag)
+        prepared = self.adapter.prepare(circuits)
+        job = self.adapter.run(prepared, shots, seed, options, memory=memory, tag=tag)
         self.runs.append(PricedRun(len(circuits), shots, None))
         self.jobs = [*self.jobs[-1:], job]
         return job

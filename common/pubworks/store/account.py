@@ -47,10 +47,10 @@ def last_batch_ended(connection: Connection, job_id: str) -> float | None:
     return connection.execute(select(func.max(batches.c.finished_at)).where(batches.c.job_id == job_id)).scalar()
 
 
-def happened(connection: Connection, job_id: str) -> Sequence[Row[Any]]:
-    """Return (at, batch, what, detail) of a job's events, in order."""
-    columns = (events.c.at, events.c.batch_id, events.c.what, events.c.detail)
-    found: Sequence[Row[Any]] = connection.execute(
-        select(*columns).where(events.c.job_id == job_id).order_by(events.c.id)
-    ).all()  # type: ignore[assignment]
-    return found
+def happened(connection: Connection, job_id: str, newest: int | None = None) -> Sequence[Row[Any]]:
+    """Return (at, batch, what, detail) of a job's events, in order; all of them, or the newest ones only."""
+    columns: list[Any] = [events.c.at, events.c.batch_id, events.c.what, events.c.detail]
+    query = select(*columns).where(events.c.job_id == job_id)
+    if newest is None:
+        return connection.execute(query.order_by(events.c.id)).all()
+    return connection.execute(query.order_by(events.c.id.desc()).limit(newest)).all()[::-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pubworks.clock import utc
@@ -63,9 +64,13 @@ def _moment(seconds: float) -> html.Markup:
 
 def gantt(job: Job) -> Gantt:
     """Return a chart of a job's runs; it begins when the job was submitted."""
-    record, runs = job.record(), job.provider_jobs()
+    return chart(job.record(), job.provider_jobs(), job._ledger.now())
+
+
+def chart(record: JobRecord, runs: Sequence[dict[str, Any]], time: float) -> Gantt:
+    """Return a chart of a job's runs, as ``job.provider_jobs()`` gives them, at a time of the database."""
     is_over = all(run["finished_at"] for run in runs)  # a run may go on after its job was cancelled
-    until = record.finished_at if record.finished_at and is_over else job._ledger.now()
+    until = record.finished_at if record.finished_at and is_over else time
     bars = tuple(_bar(run, record.created_at) for run in runs)
     name = f' "{record.name}"' if record.name else ""
     return Gantt(

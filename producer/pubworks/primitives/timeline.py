@@ -63,10 +63,10 @@ class Event:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.text}"
 
 
-def timeline(store: Store, job_id: str) -> list[Event]:
-    """Return what happened to a job, in order."""
+def timeline(store: Store, job_id: str, newest: int | None = None) -> list[Event]:
+    """Return what happened to a job, in order: all of it, or the newest events only."""
     with store.read() as connection:
-        rows = account.happened(connection, job_id)
+        rows = account.happened(connection, job_id, newest)
     return [event_of(row) for row in rows]
 
 

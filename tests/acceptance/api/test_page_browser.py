@@ -6,12 +6,16 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pubworks.states import Scope
+from pubworks.store import doubts, fleet
+from pubworks.testing.store.calls import Calls, draft, one_each
 
 #: Chromium talks to nobody but the server.
 _FLAGS = (
@@ -111,3 +115,49 @@ def test_a_page_needs_no_script(chromium: Browser, served_page: Any) -> None:
         page.get_by_label("Tags").fill("z")
         page.get_by_role("button", name="Set the tags").click()
         expect(page.get_by_role("link", name="z", exact=True)).to_be_visible()
+
+
+def _filled(served: Any) -> list[str]:
+    """Store jobs in many states; returns the paths of all pages."""
+    calls = Calls(served.client.store, "basic")
+    job = replace(draft(served.client.new_id(), *one_each(6), backend="basic"), owner="olga", name="mixed")
+    calls.submit(job)
+    with served.client.store.write() as connection:
+        fleet.sign_in(connection, {"id": "w", "host": "lab", "pid": 1, "backends": ["basic"], "concurrency": 2})
+    calls.complete(calls.take(), merge=False)
+    calls.fail(calls.take(), "QpuError: no")
+    calls.fly(calls.take())
+    doubtful = calls.take()
+    calls.begin_call(doubtful)
+    calls.doubt(doubtful)
+    calls.do(doubts.hold, doubtful.batch_id, doubtful.fence, "perhaps it took it")
+    calls.take("w/1")
+    pages = ["/", "/jobs", f"/jobs/{job.id}", "/backends", "/workers", "/errors", "/held"]
+    acts = ["cancel", "tags"]
+    forms = ["/backends/basic/limits", "/workers/w/drain", f"/held/{doubtful.batch_id}"]
+    return [*pages, *(f"/jobs/{job.id}/{act}" for act in acts), *forms]
+
+
+@pytest.mark.parametrize(("scheme", "rules"), [("light", ()), ("dark", ("color-contrast",))])
+def test_axe_finds_nothing_that_hinders_people(
+    chromium: Browser, served_page: Any, scheme: Any, rules: tuple[str, ...]
+) -> None:
+    paths = _filled(served_page)
+    with visiting(chromium, served_page, "olga", Scope.OPERATE, color_scheme=scheme, bypass_csp=True) as page:
+        found = {}
+        for path in paths[:: 2 if rules else 1]:
+            page.goto(path)
+            found[path] = _hindrances(page, rules)
+        page.get_by_role("button", name="Log out").click()
+        expect(page.get_by_label("Token")).to_be_visible()
+        found["/login"] = _hindrances(page, rules)
+    assert {path: problems for path, problems in found.items() if problems} == {}
+
+
+def _hindrances(page: Page, rules: tuple[str, ...]) -> list[str]:
+    options: dict[str, Any] = {"runOnly": rules} if rules else {}
+    report = Axe().run(page, options=options).response["violations"]
+    return [
+        f"{one['impact']} {one['id']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0]['failureSummary'][:300]}"
+        for one in report
+    ]

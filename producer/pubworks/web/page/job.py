@@ -11,7 +11,8 @@ from fastapi.responses import Response
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 
-from pubworks.primitives.display import gantt
+from pubworks.primitives.display import chart
+from pubworks.primitives.timeline import timeline
 from pubworks.states import BatchState, JobState, Scope
 from pubworks.store.audit import because
 from pubworks.views import batches, documents
@@ -26,6 +27,7 @@ from pubworks.web.routes.jobs import JobId
 
 if TYPE_CHECKING:
     from pubworks.primitives.job import Job
+    from pubworks.primitives.timeline import Event
     from pubworks.views.batches import BatchView
 
 router = APIRouter()
@@ -72,14 +74,23 @@ def _look(visit: Visit, job: Job, asked: JobView) -> dict[str, Any]:
         "error": job.error(),
         "usage": job.usage(),
         "flow": flow(document["batches"]),
-        "chart": Markup(gantt(job).drawing()),
+        "chart": Markup(_chart(job, views)),
         "grid": _grid(document["num_pubs"], views),
         "table": _table(views, asked),
         "result": shown_result(visit.desk, job, asked.pub, asked.at),
-        "events": [documents.of_event(event) for event in reversed(job.timeline()[-_EVENTS:])],
+        "events": [documents.of_event(event) for event in reversed(_events(visit, job))],
         "lines": _lines(job.job_id()),
         "asked": asked,
     }
+
+
+def _events(visit: Visit, job: Job) -> list[Event]:
+    return timeline(visit.desk.session.store, job.job_id(), _EVENTS)
+
+
+def _chart(job: Job, views: list[BatchView]) -> str:
+    runs = [{**run._mapping, "attempt": run.number} for view in views for run in view.runs]
+    return chart(job.record(), runs, views[0].now).drawing() if views else ""
 
 
 def _grid(num_pubs: int, views: list[BatchView]) -> dict[str, Any]:

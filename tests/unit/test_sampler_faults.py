@@ -9,14 +9,14 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import ClassicalRegister, QuantumRegister
 from qiskit.primitives import BackendSamplerV2
-from qiskit.providers import JobStatus
+from qiskit.providers import JobStatus, Options
 from qiskit.result.models import ExperimentResultData
 from qiskit_aer import AerSimulator
 
 from pubworks.client import Client, Job, Sampler
 from pubworks.collector.collect import SHOT_ORDER_LOST
 from pubworks.errors import JobFailed
-from pubworks.testing.backends import CountsOnlyBackend, Fault, FlakyBackend, KeyStyle, LossyBackend, MemoryBackend
+from pubworks.testing.backends import CountsOnlyBackend, Fault, FlakyBackend, KeyStyle, LossyBackend, MemoryBackend, WrappedBackend
 
 AER = AerSimulator()
 STYLES: list[KeyStyle] = ["hex", "bits", "spaced", "int", "binary"]
@@ -61,6 +61,31 @@ def test_a_strict_backend_is_not_asked_for_memory(client: Client) -> None:
     backend = CountsOnlyBackend(AER)
     run(client, backend, [circuit()])
     assert backend.calls[0].options == {"shots": 200, "seed_simulator": 7}
+
+
+class GivesMemoryUnasked(WrappedBackend):
+    """Has no option for memory, and gives it all the same, sorted."""
+
+    def __init__(self) -> None:
+        super().__init__(AER)
+        self._options = Options(shots=1024, seed_simulator=None)
+
+    def run(self, circuits: Any, **options: Any) -> Any:
+        return super().run(circuits, memory=True, **options)
+
+    def change(self, result: Any, circuits: Any) -> Any:
+        for experiment in result.results:
+            experiment.data.memory = sorted(experiment.data.memory)
+        return result
+
+
+def test_memory_that_was_not_asked_for_tells_no_order(client: Client) -> None:
+    result = run(client, GivesMemoryUnasked(), [circuit()]).result()[0]
+    reference = BackendSamplerV2(backend=AER, options={"seed_simulator": 7}).run([circuit()], shots=200).result()[0]
+    assert result.join_data().get_counts() == reference.join_data().get_counts()
+    assert result.metadata["shot_order"] == SHOT_ORDER_LOST
+    shots = result.join_data().get_bitstrings()
+    assert shots != sorted(shots)
 
 
 @pytest.mark.parametrize("keys", STYLES)

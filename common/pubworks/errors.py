@@ -11,7 +11,8 @@
     │   ├── Transient                worth trying again
     │   ├── RateLimited              try again after ``retry_after`` seconds
     │   ├── Rejected                 the provider will never accept this
-    │   └── Uncertain                nobody knows whether the provider accepted the run
+    │   ├── Uncertain                nobody knows whether the provider accepted the run
+    │   └── Incomplete               a result has fewer experiments than there were circuits
     ├── JobError                     a job did not give what was asked
     │   ├── JobFailed
     │   ├── JobCancelled
@@ -83,6 +84,10 @@ class Rejected(ProviderError):
 
 class Uncertain(ProviderError):
     """It is not known whether the provider accepted the run."""
+
+
+class Incomplete(ProviderError):
+    """A run gave fewer results than it had circuits, and nobody knows whose are missing."""
 
 
 class JobError(PubworksError):

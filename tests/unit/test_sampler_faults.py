@@ -16,7 +16,15 @@ from qiskit_aer import AerSimulator
 from pubworks.client import Client, Job, Sampler
 from pubworks.collector.collect import SHOT_ORDER_LOST
 from pubworks.errors import JobFailed
-from pubworks.testing.backends import CountsOnlyBackend, Fault, FlakyBackend, KeyStyle, LossyBackend, MemoryBackend, WrappedBackend
+from pubworks.testing.backends import (
+    CountsOnlyBackend,
+    Fault,
+    FlakyBackend,
+    KeyStyle,
+    LossyBackend,
+    MemoryBackend,
+    WrappedBackend,
+)
 
 AER = AerSimulator()
 STYLES: list[KeyStyle] = ["hex", "bits", "spaced", "int", "binary"]
@@ -103,7 +111,6 @@ def test_memory_in_any_style_is_the_same(client: Client, keys: KeyStyle) -> None
         (Fault.RUN_RAISES, "the provider refuses", 3),
         (Fault.RESULT_RAISES, "the result is lost", 3),
         (Fault.RESULT_FAILED, "scripted failure", 3),
-        (Fault.EXPERIMENT_MISSING, "1 results for 2 circuits", 3),
     ],
 )
 def test_a_fault_that_stays_fails_the_job_and_says_why(client: Client, fault: Fault, told: str, attempts: int) -> None:
@@ -141,6 +148,7 @@ def test_a_fault_in_one_run_leaves_the_others(client: Client) -> None:
     ("fault", "told", "runs"),
     [
         (Fault.EXPERIMENT_FAILED, "scripted failure of one circuit", ["DONE", "FAILED", "FAILED"]),
+        (Fault.EXPERIMENT_NONE, "COMPLETED; no result", ["DONE", "FAILED", "FAILED"]),
         (Fault.EMPTY, "neither counts nor memory", ["DONE"]),
         (Fault.TOO_WIDE, "3 classical bits were measured", ["DONE"]),
     ],
@@ -153,6 +161,29 @@ def test_a_circuit_that_fails_leaves_those_of_its_run(client: Client, fault: Fau
     assert job.result(partial=True).metadata["pubs"] == [1, 2]
     assert [row["state"] for row in job.provider_jobs()] == runs
     assert [event.what for event in job.timeline()].count("rest") == 1
+
+
+class LosesOneBackend(WrappedBackend):
+    """Gives no result at all for circuits of one name."""
+
+    def change(self, result: Any, circuits: Any) -> Any:
+        result.results = [one for one, ran in zip(result.results, circuits, strict=True) if ran.name != "lost"]
+        return result
+
+
+def test_a_result_that_is_never_there_leaves_those_of_its_run(client: Client) -> None:
+    """Nobody knows whose it is, so the run is halved until it is alone."""
+    circuits = [circuit().copy(name) for name in ("a", "b", "lost", "d")]
+    job = run(client, LosesOneBackend(AER), circuits)
+    with pytest.raises(JobFailed, match=r"1 PUBs failed\. PUB 2: .* returned 0 results for 1 circuits"):
+        job.result()
+    assert job.result(partial=True).metadata["pubs"] == [0, 1, 3]
+
+
+def test_a_list_of_results_is_read_as_one(client: Client) -> None:
+    result = run(client, FlakyBackend(AER, [Fault.LIST_OF_RESULTS]), [circuit()] * 3).result()
+    undisturbed = run(client, FlakyBackend(AER, []), [circuit()] * 3).result()
+    assert [pub.data.a for pub in result] == [pub.data.a for pub in undisturbed]
 
 
 def test_a_circuit_that_fails_once_is_run_again_alone(client: Client) -> None:

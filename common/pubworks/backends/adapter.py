@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pubworks.backends.spec import load
 from pubworks.behaviour import Behaviour
-from pubworks.errors import ProviderError, Rejected
+from pubworks.errors import Incomplete, ProviderError, Rejected
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -292,7 +292,8 @@ class Adapter:
         """Return ``ExperimentResult.data`` of every circuit, in order; of one that failed, a ``ProviderError``.
 
         Raises:
-            ProviderError: The whole run failed, or the number of results is not that of the circuits.
+            ProviderError: The whole run failed, or there are more results than circuits.
+            Incomplete: There are fewer.
         """
         result = job.result()
         experiments = _experiments(result)
@@ -301,7 +302,8 @@ class Adapter:
         if len(failed) == len(experiments) and (failed or not succeeded):
             raise ProviderError(f"The provider reports failure: {_reason(result, failed)}")
         if len(experiments) != num_circuits:
-            raise ProviderError(
+            kind = Incomplete if len(experiments) < num_circuits else ProviderError
+            raise kind(
                 f"The provider returned {len(experiments)} results for {num_circuits} circuits, "
                 f"in a {type(result).__name__}."
             )

@@ -255,6 +255,10 @@ class Fault(StrEnum):
     EXPERIMENT_FAILED = "experiment failed"
     #: One experiment is not there.
     EXPERIMENT_MISSING = "experiment missing"
+    #: One experiment is None.
+    EXPERIMENT_NONE = "experiment none"
+    #: There is a list of results, one for each circuit.
+    LIST_OF_RESULTS = "list of results"
     #: Each circuit has half of the shots that were asked for.
     FEWER_SHOTS = "fewer shots"
     #: There are neither memory nor counts of one circuit, or of any.
@@ -293,7 +297,7 @@ def _raise() -> Any:
     raise RuntimeError("scripted: the result is lost")
 
 
-def _with_fault(result: Result, fault: Fault) -> Result:
+def _with_fault(result: Result, fault: Fault) -> Any:
     first = result.results[0]
     if fault == Fault.RESULT_FAILED:
         result.success, result.status, result.results = False, "scripted failure", []
@@ -301,6 +305,11 @@ def _with_fault(result: Result, fault: Fault) -> Result:
         first.success, first.status = False, "scripted failure of one circuit"
     elif fault == Fault.EXPERIMENT_MISSING:
         del result.results[-1]
+    elif fault == Fault.EXPERIMENT_NONE:
+        result.results[0] = None
+    elif fault == Fault.LIST_OF_RESULTS:
+        facts = {"backend_name": "flaky", "job_id": result.job_id, "success": True}
+        return [Result(**facts, results=[experiment]) for experiment in result.results]
     elif fault == Fault.FEWER_SHOTS:
         for experiment in result.results:
             memory = experiment.data.memory

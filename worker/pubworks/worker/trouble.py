@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from pubworks.backends.causes import Cause, Phase, Verdict, judge
 from pubworks.codec.circuits import encode
-from pubworks.errors import ProviderError
+from pubworks.errors import Incomplete, ProviderError
 from pubworks.policy import Policy
 from pubworks.states import RunState
 from pubworks.store import batches, cancelling, doubts, fleet, flights, limits
@@ -58,6 +58,10 @@ def after_result(desk: Desk, claim: Claim, error: Exception) -> float:
         if in_flight and _ask_again(verdict, error):
             _note_request(connection, desk, verdict)
             return _fetch_later(connection, desk, claim, verdict)
+        if isinstance(error, Incomplete) and claim.num_circuits > 1 and claim.attempts + 1 >= desk.policy.max_attempts:
+            batches.split(connection, claim, verdict.message, one_is_bad=True)  # so that the others do not fail with it
+            desk.claim_in(0.0)
+            return 0.0
         return _run_again(connection, desk, claim, verdict, None)
 
 
@@ -133,7 +137,10 @@ def _tell(desk: Desk, claim: Claim, verdict: Verdict, call: str) -> None:
 
 def _ask_again(verdict: Verdict, error: Exception) -> bool:
     """Whether the result may still be had: the provider did not answer, rather than answer that the run failed."""
-    return (verdict.cause.is_snooze or verdict.cause == Cause.TRANSIENT) and type(error) is not ProviderError
+    return (verdict.cause.is_snooze or verdict.cause == Cause.TRANSIENT) and type(error) not in (
+        ProviderError,
+        Incomplete,
+    )
 
 
 def _fetch_later(connection: Connection, desk: Desk, claim: Claim, verdict: Verdict) -> float:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from pubworks.backends.evidence.links import Kind, Link, body_of, links, retry_after, text_of
 from pubworks.backends.evidence.wording import Size, size_of
-from pubworks.errors import ProviderError
+from pubworks.errors import Incomplete, ProviderError
 
 #: Characters of all texts of one call in which words are looked for.
 _MAX_WORDS = 20_000
@@ -82,7 +82,7 @@ class Case:
     def reports_failure(self) -> bool:
         """Whether the provider said that the job failed, rather than that the call did."""
         names = {kind.__name__ for kind in type(self.error).__mro__}
-        return type(self.error) is ProviderError or any("JobFail" in name for name in names)
+        return type(self.error) in (ProviderError, Incomplete) or any("JobFail" in name for name in names)
 
     @property
     def may_have_arrived(self) -> bool:

@@ -12,7 +12,18 @@ from rich.table import Table
 
 from benchmarks.measure import Figure
 
-_ALL = ("imports", "round_trip", "overhead", "estimator", "jobs", "two_workers", "throughput", "in_flight")
+_ALL = (
+    "imports",
+    "round_trip",
+    "overhead",
+    "estimator",
+    "jobs",
+    "two_workers",
+    "throughput",
+    "in_flight",
+    "api",
+    "watchers",
+)
 
 
 def _known(name: str) -> str:

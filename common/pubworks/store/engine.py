@@ -103,8 +103,12 @@ def make_engine(url: str) -> Engine:
 
 
 def _postgresql_engine(url: str) -> Engine:
-    """Return an engine that asks a connection whether it is still there, if it was idle for a while."""
-    engine = create_engine(url, pool_size=10, max_overflow=20, pool_timeout=30, connect_args=_CONNECT)
+    """Return an engine that asks a connection whether it is still there, if it was idle for a while.
+
+    The connection that was used last is used next: in turn, each of many would be idle for a while.
+    """
+    pool = {"pool_size": 10, "max_overflow": 20, "pool_timeout": 30, "pool_use_lifo": True}
+    engine = create_engine(url, connect_args=_CONNECT, **pool)
 
     @event.listens_for(engine, "checkin")
     def _note(connection: Any, record: Any) -> None:  # noqa: ARG001

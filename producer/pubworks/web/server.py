@@ -111,6 +111,9 @@ def is_loopback(host: str) -> bool:
 def _listening(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=1024)
+        listener = socket.create_server((host, port), family=family, backlog=1024)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"Cannot listen on {host}, port {port}: {error}. Choose others: --host, --port.") from error
+    # Connections inherit it: an answer is sent in parts, and the second must not wait 40 ms for the first one's echo.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

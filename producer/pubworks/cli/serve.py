@@ -25,7 +25,7 @@ def serve(
         typer.Option(min=1, max=65535, help="Answer Prometheus at /metrics of this port too, without a token."),
     ] = None,
 ) -> None:
-    """Serve the REST API, until Ctrl-C or SIGTERM: then what was asked is finished. Workers run beside it."""
+    """Serve the REST API and the page, until Ctrl-C or SIGTERM: what was asked is finished. Workers run beside it."""
     from pubworks.settings import load_settings
 
     settings = load_settings()
@@ -56,4 +56,4 @@ def _set_up_log(settings: Settings) -> None:
 
 
 def _tell(url: str) -> None:
-    render.say(f"pubworks answers at {url}; what it can do: {url}/v1/openapi.json")
+    render.say(f"pubworks answers at {url}; the page is there too; what the API can do: {url}/v1/openapi.json")

@@ -47,8 +47,8 @@ class JobView(BaseModel):
     #: Which batches, from the first of them on.
     state: BatchState | None = None
     first: Annotated[int, Query(ge=0, le=10**6)] = 0
-    #: Which result: the PUB, and which of its circuits, in the order of its shape.
-    pub: Annotated[int, Query(ge=0, lt=2**31)] = 0
+    #: Which result: the PUB (None: the first that has one), and which of its circuits, in the order of its shape.
+    pub: Annotated[int | None, Query(ge=0, lt=2**31)] = None
     at: Annotated[int, Query(ge=0, lt=2**31)] = 0
 
 

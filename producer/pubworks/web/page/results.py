@@ -50,10 +50,11 @@ class ShownResult:
     missing: str | None = None
 
 
-def shown_result(desk: Desk, job: Job, pub: int, at: int) -> ShownResult:
-    """Return the result of one PUB of a job, of one of its circuits, as it is shown."""
+def shown_result(desk: Desk, job: Job, pub: int | None, at: int) -> ShownResult:
+    """Return the result of a PUB (None: of the first that has one), of one of its circuits, as it is shown."""
     with desk.session.store.read() as connection:
         record, finished = jobs.get(connection, job.job_id()), results.finished_pubs(connection, job.job_id())
+        pub = min(finished, default=0) if pub is None else pub
         stored = results.load_results(connection, job.job_id(), [pub])
         why = None if stored or not record.state.is_final else jobs.failed_pubs(connection, job.job_id()).get(pub)
     shown: dict[str, Any] = {"pub": pub, "num_pubs": record.num_pubs, "num_done": len(finished)}

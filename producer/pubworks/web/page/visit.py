@@ -70,7 +70,8 @@ class Visit:
         secret = door.state(self.request.scope).get("login")
         watcher = Watcher(self.who, sheet.job, secret and logins.key_of(secret))
         frames = live.follow(self.desk.feed, self.desk.painter, watcher, sheet, seen)
-        return StreamingResponse(frames, media_type="text/event-stream")
+        # What nginx would otherwise collect before it passes it on.
+        return StreamingResponse(frames, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     def ask(self, title: str, template: str = "act", **context: Any) -> Response:
         """Return the page of a form that changes something."""

@@ -20,6 +20,9 @@ _COLUMNS, _ROWS = 180, 40
 _WIDTH, _LEFT, _BOTTOM = 920, 64, 20
 _NARROW, _WIDE, _LOW, _HIGH = 4.5, 20.0, 6.0, 16.0
 
+#: Cells that are narrower have thin gaps and thin crosses.
+_SMALL = 8.0
+
 #: From the best to the worst.
 _ORDER = (
     BatchState.DONE, BatchState.PENDING, BatchState.CLAIMED, BatchState.SUBMITTING, BatchState.IN_FLIGHT,
@@ -61,14 +64,14 @@ class _Cells:
 
     def box(self, row: int, column: int, part: float) -> str:
         """Return the outline of the lower part of a cell."""
-        gap = 1.0 if self.width < 8 else 2.0
+        gap = 1.0 if self.width < _SMALL else 2.0
         high = round((self.height - gap) * part, 1)
         x, y = _LEFT + column * self.width, (row + 1) * self.height - gap - high
         return f"M{x:.1f} {y:.1f}h{self.width - gap:.1f}v{high}h-{self.width - gap:.1f}z"
 
     def cross(self, row: int, column: int) -> str:
         """Return the cross of a cell."""
-        gap = 1.0 if self.width < 8 else 2.0
+        gap = 1.0 if self.width < _SMALL else 2.0
         x, y, w, h = _LEFT + column * self.width, row * self.height, self.width - gap, self.height - gap
         return f"M{x:.1f} {y:.1f}l{w:.1f} {h:.1f}m0-{h:.1f}l-{w:.1f} {h:.1f}"
 
@@ -139,4 +142,5 @@ def _drawn(worst: dict[tuple[int, int], BatchState], cells: _Cells) -> Iterator[
         if places:
             yield f'<path class="f-{kind}" d="{"".join(cells.box(*place, part) for place in places)}"/>'
         if places and crossed:
-            yield f'<path class="cross" d="{"".join(cells.cross(*place) for place in places)}"/>'
+            fine = " fine" if cells.width < _SMALL else ""
+            yield f'<path class="cross{fine}" d="{"".join(cells.cross(*place) for place in places)}"/>'

@@ -69,8 +69,10 @@ def _points(values: Sequence[float], errors: Sequence[float], low: float, high: 
     for place, (value, error) in enumerate(zip(values, errors, strict=True)):
         x = _LEFT + (place + 0.5) * step
         if math.isfinite(value):
-            yield f"<g><title>{place}: {value:.6g} \u00b1 {error:.2g}</title>"
-            if math.isfinite(error) and error > 0:
+            is_known = math.isfinite(error) and error > 0
+            uncertain = f" \u00b1 {error:.2g}" if is_known else ""
+            yield f"<g><title>{place}: {value:.6g}{uncertain}</title>"
+            if is_known:
                 top, foot = _y(value + error, low, high), _y(value - error, low, high)
                 cap = min(5.0, step / 3)
                 yield (

@@ -13,6 +13,7 @@ import uvicorn
 from pubworks.errors import ConfigError
 from pubworks.metrics.server import showing
 from pubworks.store import tokens
+from pubworks.store.store import Store
 from pubworks.web.app import create_app
 
 if TYPE_CHECKING:
@@ -42,13 +43,9 @@ def serve(
     Raises:
         ConfigError: The address is not this machine's own, and nobody has a token; or it is taken.
     """
+    if not is_loopback(host):
+        _check_token(settings, host)
     app = create_app(settings)
-    with app.desk.session.store.read() as connection:
-        if not is_loopback(host) and not tokens.any_valid(connection):
-            raise ConfigError(
-                f"To listen on {host}, which others reach, needs a token, and there is no valid one. "
-                "Make one: pubworks token create NAME"
-            )
     with _listening(host, port) as listener, _metrics(app.desk, metrics_port):
         shown = f"[{host}]" if ":" in host else host
         config = uvicorn.Config(
@@ -59,6 +56,16 @@ def serve(
         server.run(sockets=[listener])
     if server.interrupted:
         raise KeyboardInterrupt
+
+
+def _check_token(settings: Settings, host: str) -> None:
+    """Raise where others would reach a server at which nobody is known; before what takes long to import."""
+    with contextlib.closing(Store.open(settings.database_url)) as store, store.read() as connection:
+        if not tokens.any_valid(connection):
+            raise ConfigError(
+                f"To listen on {host}, which others reach, needs a token, and there is no valid one. "
+                "Make one: pubworks token create NAME"
+            )
 
 
 def _metrics(desk: Desk, port: int | None) -> AbstractContextManager[None]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from itertools import accumulate
+from threading import Lock
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from pubworks.clock import iso
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 #: Steps of a chart.
 STEPS = 60
+
+#: Countings that are remembered.
+_MOST = 256
 
 
 class Span(StrEnum):
@@ -35,31 +40,64 @@ class Span(StrEnum):
         return {"10min": 600.0, "1h": 3600.0, "24h": 86_400.0, "7d": 604_800.0}[self.value]
 
 
-def document(session: Session, span: Span, viewer: str | None) -> dict[str, Any]:
-    """Return what happened of late as JSON values, for somebody who may see some jobs only, or (None) all of them.
+class Overviews:
+    """Overviews for those who ask, from one counting for all who ask soon after each other.
 
-    Each series has a number for each step, which begins at the time in ``at`` (seconds since 1970); the last one is not
-    over. Jobs that were submitted longer before the first step than the span, and than an hour, are left out.
+    Counting reads every run of the span: that of a week is worth doing every few minutes only.
     """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._keeping = Lock()
+        self._counted: OrderedDict[tuple[Span, str | None], tuple[float, dict[str, Any]]] = OrderedDict()
+
+    def document(self, span: Span, viewer: str | None) -> dict[str, Any]:
+        """Return what happened of late as JSON values, for somebody who may see some jobs only, or (None) all of them.
+
+        Each series has a number for each step, which begins at the time in ``at`` (seconds since 1970); the last one is
+        not over. The counts are as of ``now``, the series may be older by a sixtieth of a step. Jobs that were
+        submitted longer before the first step than the span, and than an hour, are left out.
+        """
+        with self._session.store.read() as connection:
+            counts = _counts(connection, self._session, viewer)
+            until, series = self._counted.get((span, viewer), (0.0, {}))
+            if monotonic() >= until:
+                series = _series(connection, span, viewer)
+                self._keep((span, viewer), series)
+            return {**series, "now": _now(connection), "counts": counts}
+
+    def _keep(self, key: tuple[Span, str | None], series: dict[str, Any]) -> None:
+        with self._keeping:
+            self._counted[key] = (monotonic() + series["step_s"] / STEPS, series)
+            self._counted.move_to_end(key)
+            while len(self._counted) > _MOST:
+                self._counted.popitem(last=False)
+
+
+def _now(connection: Connection) -> str | None:
+    from sqlalchemy import select
+
+    from pubworks.store.engine import now
+
+    return iso(connection.execute(select(now())).scalar_one())
+
+
+def _series(connection: Connection, span: Span, viewer: str | None) -> dict[str, Any]:
     from sqlalchemy import select
 
     from pubworks.store.engine import now
     from pubworks.store.history import Steps
 
     width = span.seconds / STEPS
-    with session.store.read() as connection:
-        time = connection.execute(select(now())).scalar_one()
-        first = (time // width - STEPS + 1) * width
-        steps = Steps(first, width, STEPS)
-        return {
-            "now": iso(time),
-            "span": str(span),
-            "step_s": width,
-            "at": [first + number * width for number in range(STEPS)],
-            "counts": _counts(connection, session, viewer),
-            "jobs": _jobs(connection, steps, viewer),
-            **_runs(connection, steps, viewer),
-        }
+    first = (connection.execute(select(now())).scalar_one() // width - STEPS + 1) * width
+    steps = Steps(first, width, STEPS)
+    return {
+        "span": str(span),
+        "step_s": width,
+        "at": [first + number * width for number in range(STEPS)],
+        "jobs": _jobs(connection, steps, viewer),
+        **_runs(connection, steps, viewer),
+    }
 
 
 def _counts(connection: Connection, session: Session, viewer: str | None) -> dict[str, int]:

@@ -15,6 +15,7 @@ from pubworks.metrics.fleet import FleetCollector
 from pubworks.metrics.server import registry_of
 from pubworks.policy import Rate
 from pubworks.store.audit import LONGEST_WHY
+from pubworks.views.overview import Overviews
 from pubworks.views.session import Session
 from pubworks.web import models, problems
 from pubworks.web.buckets import Buckets
@@ -57,7 +58,8 @@ def create_app(settings: Settings) -> Gate:
         SchemaOutOfDate: Its schema is another one.
     """
     client = Client(settings, works=False)  # opens the database, and has qiskit imported in the main thread
-    desk = Desk(client, Session(settings, client.store), Reader(), Feed(client.store), Painter(), _metrics(client))
+    session = Session(settings, client.store)
+    desk = Desk(client, session, Reader(), Feed(client.store), Painter(), Overviews(session), _metrics(client))
     app = FastAPI(
         title="pubworks", version=version("pubworks"), description="Durable jobs of Qiskit primitives on any backend.",
         openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None, lifespan=_lifespan,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from pubworks.client import Client
+    from pubworks.views.overview import Overviews
     from pubworks.views.session import Session
     from pubworks.web.feed import Feed
     from pubworks.web.page.live import Painter
@@ -34,6 +35,7 @@ class Desk:
     reader: UploadReader
     feed: Feed
     painter: Painter
+    overviews: Overviews
     metrics: CollectorRegistry
 
     def job(self, job_id: str, who: Principal) -> Job:

@@ -162,7 +162,7 @@ class Retried(JobStatus):
 
 
 class Overview(_Model):
-    """The service over some time; each series has a number for each step."""
+    """The service over some time; each series has a number for each step, and may be older by a sixtieth of one."""
 
     now: str = Field(examples=[_AT])
     span: str = Field(examples=["1h"])

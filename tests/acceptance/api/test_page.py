@@ -176,3 +176,12 @@ def test_a_page_follows_what_happens_and_sends_only_what_differs(served: Any) ->
             told = [next(line for line in lines if line.startswith("event:"))]
             told.append(next(line for line in lines if "just now" in line))
         assert told[0] == "event: rows"
+
+
+def test_who_follows_a_link_of_another_site_is_not_sent_to_the_login_at_once(served: Any) -> None:
+    """A strict cookie is not sent then: the browser is asked to come again, now from here."""
+    with httpx.Client(base_url=served.url, headers=HTML, trust_env=False) as http:
+        answer = http.get("/jobs?tag=x%22", headers={"Sec-Fetch-Site": "cross-site"})
+        assert (answer.status_code, answer.text.count('http-equiv="refresh"')) == (200, 1)
+        assert 'href="/jobs?tag=x%22"' in answer.text
+        assert http.get("/jobs", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 303

@@ -117,6 +117,27 @@ def test_a_page_needs_no_script(chromium: Browser, served_page: Any) -> None:
         expect(page.get_by_role("link", name="z", exact=True)).to_be_visible()
 
 
+def test_what_somebody_reads_is_not_taken_away(chromium: Browser, served_page: Any) -> None:
+    calls = Calls(served_page.client.store, "read")
+    job = replace(draft(served_page.client.new_id(), *one_each(2), backend="read"), owner="fay", name="read me")
+    calls.submit(job)
+    with visiting(chromium, served_page, "fay") as page:
+        page.goto(f"/jobs/{job.id}")
+        expect(page.get_by_role("status")).to_have_text("live")
+        page.evaluate("getSelection().selectAllChildren(document.querySelector('#head .plate code'))")
+        calls.fail(calls.take(), "QpuError: no")
+        expect(page.locator("#flow .s-fail .number")).to_have_text("1")
+        assert page.evaluate("getSelection().toString()") == job.id
+        expect(page.locator("#head .error")).to_have_count(0)
+        page.evaluate("getSelection().removeAllRanges()")
+        expect(page.locator("#head .error")).to_contain_text("QpuError: no")
+        page.goto("/")
+        page.locator("#o-1 summary").click()
+        calls.fail(calls.take(), "QpuError: no")
+        expect(page.locator("#c-errors strong")).to_have_text("1")
+        expect(page.locator("#o-1 table")).to_be_visible()
+
+
 def _filled(served: Any) -> list[str]:
     """Store jobs in many states; returns the paths of all pages."""
     calls = Calls(served.client.store, "basic")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pubworks.web.feed import Feed, Watcher
     from pubworks.web.page.paper import Part
 
-#: Seconds from one painting of a page to the next: at least so many, so many times what painting takes, and one for so
-#: many characters.
+#: Seconds from one painting of a page to the next: at least so many, so many times the processor's time that painting
+#: takes, and one for so many characters.
 _PACE_S, _SHARE, _CHARACTERS = 0.3, 5.0, 300_000
 
 #: Pages whose last painting is remembered.
@@ -76,13 +76,19 @@ class Painter:
             if easel.began < since:
                 await asyncio.sleep(easel.rests_until - time.monotonic())
                 easel.began = time.monotonic()
-                easel.painted = await to_thread.run_sync(lambda: sheet.paint(sheet.look()))
-                easel.rests_until = easel.began + _rest(time.monotonic() - easel.began, easel.painted)
+                easel.painted, cost_s = await to_thread.run_sync(_paint, sheet)
+                easel.rests_until = easel.began + _rest(cost_s, easel.painted)
         return easel.painted
 
 
-def _rest(took_s: float, painted: dict[str, Part]) -> float:
-    return max(_PACE_S, _SHARE * took_s, sum(len(part.html) for part in painted.values()) / _CHARACTERS)
+def _paint(sheet: Sheet) -> tuple[dict[str, Part], float]:
+    """Return the parts of a page, and how many seconds of a processor they took."""
+    began = time.thread_time()
+    return sheet.paint(sheet.look()), time.thread_time() - began
+
+
+def _rest(cost_s: float, painted: dict[str, Part]) -> float:
+    return max(_PACE_S, _SHARE * cost_s, sum(len(part.html) for part in painted.values()) / _CHARACTERS)
 
 
 async def follow(feed: Feed, painter: Painter, watcher: Watcher, sheet: Sheet, seen: str) -> AsyncIterator[bytes]:

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from pubworks.errors import JobNotFound, NotAllowed, NothingToRetry
-from pubworks.views import errors, overview
+from pubworks.views import errors
 from pubworks.views.overview import Span
 from pubworks.web import models
 from pubworks.web.desk import AtDesk, Reader, Submitter
@@ -30,7 +30,7 @@ class ErrorChoice(BaseModel):
 @router.get("/overview", response_model=models.Overview)
 def get_overview(desk: AtDesk, who: Reader, span: Span = Span.HOUR) -> dict[str, Any]:
     """Show what there is to do, and what was done of late: of the jobs that one may see."""
-    return overview.document(desk.session, span, who.viewer)
+    return desk.overviews.document(span, who.viewer)
 
 
 @router.get("/errors", response_model=models.Errors)

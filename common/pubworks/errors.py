@@ -21,6 +21,7 @@
     │   └── NotMeasured              stored counts say nothing about an observable
     ├── StoreError                   the database
     │   ├── StoreUnreachable
+    │   │   └── ServerUnreachable    at a URL nobody answers, or something else than pubworks
     │   ├── SchemaOutOfDate
     │   ├── JobNotFound
     │   ├── SessionNotFound
@@ -120,6 +121,10 @@ class StoreError(PubworksError):
 
 class StoreUnreachable(StoreError):
     """The database does not answer."""
+
+
+class ServerUnreachable(StoreUnreachable):
+    """The server at the URL of the settings does not answer, or what answers is no server of pubworks."""
 
 
 class SchemaOutOfDate(StoreError):

@@ -29,7 +29,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pubworks.behaviour import Behaviour
@@ -81,9 +81,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PUBWORKS_", extra="forbid", frozen=True)
 
-    url: Literal["", "local"] = Field(
-        "", description="local: everything in the memory of this process; empty: database and broker say where."
+    url: str = Field(
+        "",
+        pattern=r"^(local|https?://[^\s/?#@]+[^\s?#@]*)?$",
+        description="https://… of a server; local: all in the memory of this process; empty: a database and a broker.",
     )
+    token: SecretStr | None = Field(None, description="The token for the server at url.")
+    plain_http: bool = Field(False, description="Whether the token may go unencrypted to another machine.")
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("pubworks")),
         description="Where the default database and spool files live.",
@@ -127,6 +131,11 @@ class Settings(BaseSettings):
         return self.url == "local"
 
     @property
+    def is_remote(self) -> bool:
+        """Whether a server keeps the jobs."""
+        return self.url.startswith("http")
+
+    @property
     def database_url(self) -> str:
         """The URL of the database in use."""
         return self.database or f"sqlite:///{self.data_dir / 'pubworks.db'}"
@@ -134,7 +143,7 @@ class Settings(BaseSettings):
     @property
     def embedded(self) -> bool:
         """Whether the broker lives inside each process."""
-        return self.broker.startswith("embedded:")
+        return self.broker.startswith("embedded:") and not self.is_remote
 
     @classmethod
     def settings_customise_sources(
@@ -250,6 +259,7 @@ def with_backends(settings: Settings, tables: dict[str, Any]) -> Settings:
 def secrets_of(settings: Settings) -> list[str]:
     """Return the values that no log may show: the passwords in URLs, and the secrets of backends."""
     found: list[str | None] = [urlsplit(url).password for url in (settings.database, settings.broker)]
+    found.append(settings.token.get_secret_value() if settings.token else None)
     for entry in settings.backends.values():
         found += [*(os.environ.get(name) for name in entry.secrets.values()), *secret_arguments(entry.arguments)]
     return [value for value in found if value]

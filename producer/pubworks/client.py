@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from celery import Celery
     from qiskit.providers import BackendV2
 
-    from pubworks.ledger.contract import Pubs
-    from pubworks.ledger.stored import StoredLedger
+    from pubworks.ledger.contract import Ledger, Pubs
     from pubworks.planning.quote import Plan
     from pubworks.planning.target import Target
     from pubworks.settings import Settings
@@ -39,10 +38,14 @@ class Client:
 
     With the default settings everything is inside this process: a SQLite file under the user's data directory, the
     broker, and a worker thread that starts with the first job. With ``database`` and ``broker`` set, the jobs run
-    wherever workers do.
+    wherever workers do; with a URL, a server keeps them::
+
+        client = Client("https://pubworks.lab", token="pw_…")
 
     Args:
-        settings: Settings; read from environment and file if not given.
+        place: The URL of a server, which keeps and runs the jobs; or settings. Settings are read from environment and
+            file if not given.
+        token: The token for the server at a URL.
         works: Whether this process runs the jobs where the broker is embedded; without, they wait for one that does.
         flags: Single settings that win over every other source, such as ``database="sqlite:///jobs.db"``; with
             ``url="local"`` everything is as :meth:`local` has it.
@@ -51,10 +54,14 @@ class Client:
         ConfigError: A setting is wrong.
     """
 
-    def __init__(self, settings: Settings | None = None, *, works: bool = True, **flags: Any) -> None:
-        from pubworks.settings import load_settings
+    def __init__(
+        self, place: Settings | str | None = None, *, token: str | None = None, works: bool = True, **flags: Any
+    ) -> None:
+        from pubworks.settings import Settings, load_settings
 
-        self.settings = settings or load_settings(**flags)
+        if isinstance(place, str):
+            flags["url"] = place
+        self.settings = place if isinstance(place, Settings) else load_settings(token=token, **flags)
         self._works_here = works and self.settings.embedded
         self._starting = threading.Lock()
         self._worker: EmbeddedWorker | LocalWorker | None = None
@@ -81,25 +88,41 @@ class Client:
         return cls(settings if backends is None else with_backends(settings, backends))
 
     @cached_property
-    def ledger(self) -> StoredLedger:
+    def ledger(self) -> Ledger:
         """Where jobs are kept, opened at its first use.
 
         Raises:
             SchemaOutOfDate: The database has another schema; the message names the command.
             StoreUnreachable: The database does not answer.
         """
+        ledger = self._reached() if self.settings.is_remote else self._opened()
+        _open.setdefault(ledger.place, self)
+        return ledger
+
+    def _reached(self) -> Ledger:
+        from pubworks.ledger.remote import RemoteLedger
+
+        return RemoteLedger(self.settings)
+
+    def _opened(self) -> Ledger:
         from pubworks.ledger.stored import StoredLedger
         from pubworks.store.store import Store
         from pubworks.views.session import Session as View
 
         store = Store.open(self.settings.database_url)
-        ledger = StoredLedger(View(self.settings, store), ring=self._ring, wake=self._start_working)
-        _open.setdefault(ledger.place, self)
-        return ledger
+        return StoredLedger(View(self.settings, store), ring=self._ring, wake=self._start_working)
 
     @property
     def store(self) -> Store:
-        """The database, with its schema checked; an empty SQLite file gets its tables here."""
+        """The database, with its schema checked; an empty SQLite file gets its tables here.
+
+        Raises:
+            ConfigError: It is the server's.
+        """
+        from pubworks.ledger.stored import StoredLedger
+
+        if not isinstance(self.ledger, StoredLedger):
+            raise ConfigError(f"This client reaches {self.ledger.place}, whose database is not for clients.")
         return self.ledger.store
 
     @cached_property
@@ -349,6 +372,8 @@ def _client_of(place: str, needs_secret: bool, job_id: str) -> Client:
     from pubworks.store.memory import is_memory
     from pubworks.store.place import missing_file, place_of
 
+    if place.startswith("http"):
+        return _client_at(place, needs_secret, job_id)
     if is_memory(place):
         raise ConfigError(
             f"Job {job_id} was in the memory of a local client, which is closed or in another process. Run it again, "
@@ -365,6 +390,20 @@ def _client_of(place: str, needs_secret: bool, job_id: str) -> Client:
     if missing := missing_file(place):
         raise ConfigError(f"Job {job_id} is in the file {missing}, which is not there. Unpickle it where the file is.")
     return Client(load_settings(database=place))
+
+
+def _client_at(url: str, needs_token: bool, job_id: str) -> Client:
+    from pubworks.settings import load_settings
+
+    settings = load_settings()
+    if settings.url.rstrip("/") == url:
+        return default_client() if _default is None or _default.settings == settings else Client(settings)
+    if needs_token:
+        raise ConfigError(
+            f"Job {job_id} is at {url}, which needs a token that the handle does not hold. Set PUBWORKS_URL={url} and "
+            "PUBWORKS_TOKEN, or make a Client for it first."
+        )
+    return Client(url)
 
 
 def _reduce(job: Job) -> tuple[Any, tuple[str, str, bool]]:

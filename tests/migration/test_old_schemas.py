@@ -40,7 +40,7 @@ def write_newest() -> None:
         with Client(data_dir=folder) as client:
             sampler = Sampler(AerSimulator(), options={"seed_simulator": 1}, client=client)
             sampler.run(workload(), name="finished").result(60)
-            client.submit = lambda draft: _store_only(client, draft)  # type: ignore[method-assign, assignment]
+            client.submit = lambda draft, _: _store_only(client, draft)  # type: ignore[method-assign, assignment]
             sampler.run(workload(), name="waiting")
         database = sqlite3.connect(Path(folder) / "pubworks.db")
         database.execute("DELETE FROM workers")

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pubworks.errors import SubmissionError
+from pubworks.ledger import parcels
 from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Slice
-from pubworks.web import parcels
 from pubworks.web.reader import Reader
 
 ASKED = {

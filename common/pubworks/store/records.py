@@ -254,6 +254,8 @@ class SessionRecord:
     has_open_jobs: bool
     last_job_started_at: float | None
     last_job_ended_at: float | None
+    #: Who opened it through the server.
+    owner: str = ""
 
     @property
     def takes_jobs(self) -> bool:

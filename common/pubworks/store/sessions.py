@@ -35,11 +35,12 @@ _INSERT = sessions.insert().values(created_at=now())
 
 
 def open_session(
-    connection: Connection, session_id: str, *, mode: Mode, backend: str, max_time_s: float | None, idle_s: float
-) -> None:
+    connection: Connection, session_id: str, *, mode: Mode, backend: str, max_time_s: float | None, idle_s: float,
+    owner: str = "",
+) -> None:  # fmt: skip
     """Store a session, or a batch of jobs, that takes jobs from now on; its time begins with the first claim."""
     values = {"id": session_id, "mode": mode, "backend": backend, "max_time_s": max_time_s, "idle_s": idle_s}
-    connection.execute(_INSERT, values)
+    connection.execute(_INSERT, {**values, "owner": owner})
 
 
 def admit(connection: Connection, session_id: str, job_id: str) -> None:
@@ -184,11 +185,12 @@ _GET = _RECORDS.where(_THIS)
 
 
 def newest(
-    connection: Connection, limit: int | None, skip: int = 0, *, mode: Mode | None = None, backend: str | None = None
-) -> list[SessionRecord]:
+    connection: Connection, limit: int | None, skip: int = 0, *, mode: Mode | None = None, backend: str | None = None,
+    owner: str | None = None,
+) -> list[SessionRecord]:  # fmt: skip
     """Return sessions and batches of jobs, newest first."""
     query = _RECORDS.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()).limit(limit).offset(skip or None)
-    for column, value in ((sessions.c.mode, mode), (sessions.c.backend, backend)):
+    for column, value in ((sessions.c.mode, mode), (sessions.c.backend, backend), (sessions.c.owner, owner)):
         query = query if value is None else query.where(column == value)
     return [_record(row) for row in connection.execute(query)]
 

@@ -106,6 +106,8 @@ sessions = Table(
     Column("closed_at", Float),
     #: When the keeper found that nothing is left to do for it.
     Column("ended_at", Float),
+    #: Who opened it through the server; empty: straight in the database.
+    Column("owner", _NAME, nullable=False, server_default=text("''")),
     Index("ix_sessions_created_at", "created_at", "id"),
     Index("ix_sessions_active", "backend", "active_since", "id", **_of_rows("active_since IS NOT NULL")),
     Index("ix_sessions_open", "ends_at", **_of_rows("ended_at IS NULL")),

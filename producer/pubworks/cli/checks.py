@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -44,6 +45,9 @@ def run() -> Iterator[Check]:
     yield _try("config", lambda: _config(found))
     if found:
         settings = found[0]
+        if settings.is_remote:
+            yield _try("server", lambda: _server(settings))
+            return
         if origin("database") == "pubworks up":
             yield _stack(settings)
         yield _try("broker", lambda: _broker(settings))
@@ -61,6 +65,14 @@ def _config(found: list[Settings]) -> str:
     found.append(load_settings())
     path = config_path()
     return f"read from {path}" if path else "no pubworks.toml; environment and defaults"
+
+
+def _server(settings: Settings) -> str:
+    from pubworks.ledger.remote import RemoteLedger
+
+    with closing(RemoteLedger(settings)) as ledger:
+        known = ledger.me()
+    return f"{ledger.place} answers; the token is that of {known['owner']}, good for: {', '.join(known['scopes'])}"
 
 
 def _stack(settings: Settings) -> Check:

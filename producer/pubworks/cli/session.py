@@ -23,13 +23,23 @@ def reached() -> Iterator[Ledger]:
 
     Raises:
         ConfigError: A setting is wrong.
+        ServerUnreachable: The server does not answer.
         StoreUnreachable: The database does not answer.
         SchemaOutOfDate: Its schema is another one.
     """
-    from pubworks.ledger.stored import StoredLedger
+    from pubworks.settings import load_settings
 
-    with opened() as session:
-        yield StoredLedger(session)
+    settings = load_settings()
+    if settings.is_remote:
+        from pubworks.ledger.remote import RemoteLedger
+
+        with closing(RemoteLedger(settings)) as ledger:
+            yield ledger
+    else:
+        from pubworks.ledger.stored import StoredLedger
+
+        with session_of(settings) as session:
+            yield StoredLedger(session)
 
 
 @contextmanager
@@ -82,13 +92,18 @@ def database(settings: Settings) -> Iterator[Store]:
 
 
 def check_lasts(settings: Settings) -> None:
-    """Raise where jobs would end with the command.
+    """Raise where there is no database that a command could open, and find again what it did.
 
     Raises:
-        ConfigError: They are kept in memory only.
+        ConfigError: They are kept in memory only, or by a server.
     """
     from pubworks.settings import origin
 
+    if settings.is_remote:
+        raise ConfigError(
+            f"This command works on the database itself, and url = {settings.url} ({origin('url')}) is a server's. "
+            "Call it where the server runs, or without the URL."
+        )
     if settings.is_local:
         raise ConfigError(
             f"With url = local ({origin('url')}) jobs end with the process that submits them, so no command can see "
@@ -104,5 +119,5 @@ def check_broker(settings: Settings) -> None:
     """
     from pubworks.queue import depth, make_app
 
-    if not settings.embedded:
+    if not (settings.embedded or settings.is_remote):
         depth(make_app(settings), "default")

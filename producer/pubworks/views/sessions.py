@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pubworks.clock import iso
+from pubworks.store.records import SessionRecord
 
 if TYPE_CHECKING:
-    from pubworks.store.records import SessionProgress, SessionRecord
+    from pubworks.store.records import SessionProgress
     from pubworks.views.session import Session
 
 
@@ -60,3 +61,14 @@ def of_view(view: SessionView) -> dict[str, Any]:
         "jobs": dict(sorted(view.progress.jobs.items())),
         "batches": dict(sorted(view.progress.batches.items())),
     }
+
+
+def in_full(found: SessionRecord | SessionView) -> dict[str, Any]:
+    """Return a session, with its jobs or without, and all that its state is made from."""
+    record, document = (found, of_record(found)) if isinstance(found, SessionRecord) else (found.record, of_view(found))
+    raw = {name: _plain(name, value) for name, value in vars(record).items()}
+    return {**raw, **document}
+
+
+def _plain(name: str, value: Any) -> Any:
+    return iso(value) if name.endswith(("_at", "_since")) else value

@@ -26,7 +26,19 @@ from pubworks.web.page import routes as pages
 from pubworks.web.page.live import Painter
 from pubworks.web.reader import Reader
 from pubworks.web.requests import JobRequest
-from pubworks.web.routes import access, events, fleet, held, jobs, metrics, overview, results, submission
+from pubworks.web.routes import (
+    access,
+    events,
+    fleet,
+    held,
+    jobs,
+    metrics,
+    overview,
+    parts,
+    results,
+    sessions,
+    submission,
+)
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -71,6 +83,8 @@ def create_app(settings: Settings) -> Gate:
         submission.router,
         jobs.router,
         results.router,
+        parts.router,
+        sessions.router,
         events.router,
         fleet.router,
         held.router,

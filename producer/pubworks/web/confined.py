@@ -13,7 +13,7 @@ import sys
 from typing import Any, BinaryIO
 
 from pubworks.errors import PubworksError
-from pubworks.web import parcels
+from pubworks.ledger import parcels
 from pubworks.web.drafting import draft
 
 #: What one upload may use: bytes of address space, seconds of a processor, open files.

@@ -123,6 +123,27 @@ class Feed:
         finally:
             self._watchers.discard(watcher)
 
+    async def wait(self, who: Principal, job: str | None, last: int | None, most_s: float) -> int:
+        """Return once something happened behind the event ``last``, or after so many seconds.
+
+        Returns:
+            The id to begin behind next time; at once, without one to begin behind now.
+        """
+        watcher = Watcher(who, job)
+        async with self._starting:
+            await self._start()
+            self._watchers.add(watcher)
+            seen = self._cursor
+        try:
+            if last is not None and not [frame async for frame in self._missed(watcher, last, seen)]:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(watcher.unread.get(), most_s)
+            return (
+                self._cursor
+            )  # whoever asks looks at the job after this: all that was told to them is in what they see
+        finally:
+            self._watchers.discard(watcher)
+
     async def _start(self) -> None:
         if self._task is None or self._task.done():
             self._cursor = await to_thread.run_sync(self._newest)

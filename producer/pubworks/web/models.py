@@ -73,6 +73,85 @@ class JobStatus(JobDocument):
     waits: list[Wait]
 
 
+class Waited(_Model):
+    """What was waited for happened, or the time was over."""
+
+    id: str | None = Field(examples=[_JOB])
+    status: str | None = Field(description="Of the job, if one was named.", examples=["RUNNING"])
+    after: int = Field(description="Pass it next time: nothing is missed between two requests.", examples=[4711])
+
+
+class Pubs(_Model):
+    """Which PUBs of a job have a result, and why the others have none."""
+
+    id: str = Field(examples=[_JOB])
+    finished: list[int] = Field(description="In the order in which they got it.", examples=[[1, 0]])
+    missing: dict[int, str] = Field(examples=[{2: "not run"}])
+
+
+class PubPart(_Model):
+    """A batch that covers a PUB."""
+
+    status: str = Field(examples=["PENDING"])
+    reason: str | None = Field(examples=[None])
+
+
+class PubParts(_Model):
+    """How the batches stand that cover a PUB."""
+
+    pub: int = Field(examples=[2])
+    parts: list[PubPart]
+
+
+class CancelledJobs(_Model):
+    """How many jobs were cancelled."""
+
+    cancelled: int = Field(examples=[3])
+
+
+class Session(_Model):
+    """A session, or a batch of jobs, that belong together. Times are ISO 8601 in UTC."""
+
+    id: str = Field(examples=[_JOB])
+    mode: str = Field(examples=["session"])
+    backend: str = Field(examples=["aer"])
+    status: str = Field(description="In the words of IBM's runtime.", examples=["Pending"])
+    accepting_jobs: bool = Field(examples=[True])
+    max_time_s: float | None = Field(examples=[28800.0])
+    interactive_timeout_s: float = Field(examples=[60.0])
+    owner: str = Field(description="Who opened it; empty: straight in the database.", examples=["ann"])
+    created_at: str = Field(examples=[_AT])
+    started_at: str | None = Field(examples=[None])
+    ends_at: str | None = Field(examples=[None])
+    closed_at: str | None = Field(examples=[None])
+
+
+class Sessions(_Model):
+    """Sessions and batches of jobs, newest first."""
+
+    sessions: list[Session]
+
+
+class SessionProgress(Session):
+    """A session with its jobs."""
+
+    usage_s: float = Field(examples=[12.5])
+    jobs: dict[str, int] = Field(description="Jobs by state.", examples=[{"DONE": 2}])
+    batches: dict[str, int] = Field(description="Batches by state.", examples=[{"DONE": 7}])
+
+
+class ClosedSession(SessionProgress):
+    """A session that takes no more jobs."""
+
+    closed: bool = Field(description="Whether it took jobs until now.", examples=[True])
+
+
+class CancelledSession(SessionProgress):
+    """A session that was closed, and its jobs cancelled."""
+
+    cancelled: int = Field(description="Jobs that were still open.", examples=[2])
+
+
 class Submitted(JobStatus):
     """A job that was stored, or the one that has its idempotency key."""
 
@@ -159,6 +238,7 @@ class Retried(JobStatus):
     """A job of which what was missing is run again."""
 
     retried: int = Field(description="Batches that are run again.", examples=[2])
+    held: int = Field(description="Batches on which a person decides first.", examples=[0])
 
 
 class Overview(_Model):
@@ -212,6 +292,8 @@ class Backend(_Model):
     described_at: str | None = Field(examples=[_AT])
     workers: int = Field(examples=[2])
     waiting_batches: int = Field(examples=[4])
+    factory: str | None = Field(description="What makes it; for operators.", examples=["our_lab.backends:aria"])
+    learned: dict[str, int] = Field(description="Limits that its provider taught by refusals.", examples=[{}])
 
 
 class Backends(_Model):
@@ -337,3 +419,4 @@ class Health(_Model):
     """Whether the server and its database answer."""
 
     status: str = Field(examples=["ok"])
+    now: float = Field(description="The database's time, in seconds since 1970.", examples=[1795442400.0])

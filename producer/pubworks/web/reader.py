@@ -12,9 +12,9 @@ import threading
 from typing import Any, BinaryIO, cast
 
 from pubworks.errors import SubmissionError, TooManyRequests
+from pubworks.ledger import parcels
 from pubworks.store.records import JobDraft
 from pubworks.telemetry import log
-from pubworks.web import parcels
 
 #: Processes; uploads beyond wait for one, so many seconds at most.
 _PROCESSES, _PATIENCE_S = 2, 60.0

@@ -50,3 +50,7 @@ class JobRequest(BaseModel):
     name: str | None = Field(None, max_length=200)
     tags: list[str] = Field([], max_length=100)
     shared: bool = Field(False, description="Whether all users may see it.")
+    session: str | None = Field(None, max_length=64, description="Id of the session, or batch, that it goes to.")
+    idempotency_key: str | None = Field(
+        None, min_length=1, max_length=200, description="As the header, for keys that no header can hold."
+    )

@@ -8,9 +8,13 @@ from fastapi import APIRouter, Header, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
+from pubworks.web import models
 from pubworks.web.desk import AtDesk, Reader
 
 router = APIRouter(prefix="/v1", tags=["events"])
+
+#: Most seconds that a request may wait for something to happen.
+LONGEST_WAIT_S = 25.0
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -31,3 +35,17 @@ async def events(
     whole_id = None if job is None else await run_in_threadpool(desk.session.find, job, who.viewer)
     last = after if last_event_id is None else last_event_id
     return StreamingResponse(desk.feed.watch(who, whole_id, last), media_type="text/event-stream")
+
+
+@router.get("/wait", response_model=models.Waited)
+async def wait(
+    desk: AtDesk, who: Reader,
+    after: Annotated[int | None, Query(ge=0, lt=2**63, description="`after` of the answer before.")] = None,
+    most_s: Annotated[float, Query(gt=0, le=LONGEST_WAIT_S, description="Seconds until it answers all the same.")] = 10,
+    job: Annotated[str | None, Query(max_length=64, description="Only of this job.")] = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Answer once something happens to a job, or to any that one may see; without an `after`, at once."""
+    whole_id = None if job is None else await run_in_threadpool(desk.session.find, job, who.viewer)
+    seen = await desk.feed.wait(who, whole_id, after, most_s)
+    status = whole_id and str(await run_in_threadpool(desk.client.ledger.state, whole_id))
+    return {"id": whole_id, "status": status, "after": seen}

@@ -8,9 +8,11 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pubworks.policy import Quota, Rate
+from pubworks.states import Scope
 from pubworks.store import fleet
+from pubworks.store.tokens import Principal
 from pubworks.views import limits
-from pubworks.views.fleet import document, look_at_backends, worker_document
+from pubworks.views.fleet import BackendView, document, look_at_backends, worker_document
 from pubworks.web import models
 from pubworks.web.desk import AtDesk, Operator, Reader
 
@@ -35,10 +37,23 @@ class LimitChanges(BaseModel):
 
 
 @router.get("/backends", response_model=models.Backends)
-def backends(desk: AtDesk, _who: Reader) -> dict[str, Any]:
+def backends(desk: AtDesk, who: Reader) -> dict[str, Any]:
     """List the registered backends, and what workers found out about them."""
-    shown = [document(view) for view in look_at_backends(desk.session)]
-    return {"backends": [{key: item[key] for key in models.Backend.model_fields} for item in shown]}
+    return {"backends": [_shown(view, who) for view in look_at_backends(desk.session)]}
+
+
+@router.get("/backends/{name}", response_model=models.Backend)
+def backend(name: Name, desk: AtDesk, who: Reader) -> dict[str, Any]:
+    """Show a registered backend, and what workers found out about it."""
+    limits.check_name(desk.session, name)
+    (view,) = [one for one in look_at_backends(desk.session) if one.name == name]
+    return _shown(view, who)
+
+
+def _shown(view: BackendView, who: Principal) -> dict[str, Any]:
+    known = {**document(view), "learned": (view.facts and view.facts.learned) or {}}
+    factory = known["factory"] if who.may(Scope.OPERATE) else None
+    return {**{key: known[key] for key in models.Backend.model_fields}, "factory": factory}
 
 
 @router.get("/backends/{name}/limits", response_model=models.Limits)

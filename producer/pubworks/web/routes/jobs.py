@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Body, Path, Query
 from fastapi.exceptions import RequestValidationError
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from pubworks.primitives.filters import wanted
-from pubworks.states import JobState
+from pubworks.states import OPEN, JobState
 from pubworks.store import listing
+from pubworks.store.records import Wanted
 from pubworks.views import documents
 from pubworks.web import models
 from pubworks.web.desk import AtDesk, Desk, Reader, Submitter
@@ -76,6 +77,29 @@ def _place(cursor: str | None) -> tuple[float, str] | None:
         raise RequestValidationError([problem]) from None
 
 
+class CancelRequest(BaseModel):
+    """Which jobs to cancel: those with all of the tags, of the session."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tags: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field([], max_length=20, examples=[["scan"]])
+    session: str | None = Field(None, max_length=64)
+
+    @model_validator(mode="after")
+    def _says_which(self) -> Self:
+        if not self.tags and self.session is None:
+            raise ValueError("say which jobs to cancel: tags, or a session")
+        return self
+
+
+@router.post("/cancel", response_model=models.CancelledJobs)
+def cancel_jobs(asked: CancelRequest, desk: AtDesk, who: Submitter) -> dict[str, int]:
+    """Cancel one's own open jobs with all of these tags, of this session; for operators, everybody's."""
+    found = Wanted(None, states=OPEN, tags=tuple(asked.tags), session=asked.session, viewer=who.viewer)
+    records = [record for record, _ in desk.client.ledger.jobs(found) if who.viewer in (None, record.owner)]
+    return {"cancelled": sum(desk.client.ledger.cancel(record.id) for record in records)}
+
+
 @router.get("/{job_id}", response_model=models.JobStatus)
 def get_job(job_id: JobId, desk: AtDesk, who: Reader) -> dict[str, Any]:
     """Show a job: its state, how far it is, what it waits for."""
@@ -132,5 +156,5 @@ def cancel(job_id: JobId, desk: AtDesk, who: Submitter) -> dict[str, Any]:
 def retry(job_id: JobId, desk: AtDesk, who: Submitter) -> dict[str, Any]:
     """Run what is missing of a job again; what has a result keeps it."""
     job = desk.own_job(job_id, who)
-    again = job.retry()
-    return {**view(desk, job), "retried": again}
+    again = desk.client.ledger.retry(job.job_id())
+    return {**view(desk, job), "retried": again.batches, "held": again.held}

@@ -12,6 +12,7 @@ import numpy as np
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from numpy.lib import format as npy
+from pydantic import Field
 from qiskit.primitives import BitArray
 
 from pubworks.codec.results import decode
@@ -34,6 +35,7 @@ Form = Annotated[
     ),
 ]
 Pub = Annotated[int, Path(ge=0, lt=2**31, description="Position of the PUB.")]
+_Position = Annotated[int, Field(ge=0, lt=2**31)]
 
 #: Before the bytes of each PUB, where several are sent: its position, and how many bytes follow.
 _FRAME = struct.Struct("!IQ")
@@ -50,8 +52,10 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 
 @router.get("", response_class=StreamingResponse, responses=_ANSWERS)
 def get_results(
-    job_id: JobId, desk: AtDesk, who: Reader, form: Form = "json",
+    job_id: JobId, desk: AtDesk, who: Reader, *, form: Form = "json",
     partial: Annotated[bool, Query(description="Those there are, also before the job has ended.")] = False,
+    first: Annotated[int, Query(ge=0, lt=2**31, description="Leave out the PUBs before this one.")] = 0,
+    pub: Annotated[list[_Position] | None, Query(max_length=100, description="Only these PUBs.")] = None,
 ) -> StreamingResponse:  # fmt: skip
     """Stream the results that a job has; what it has no result of is in ``missing``, with the reason."""
     job = desk.job(job_id, who)
@@ -60,7 +64,7 @@ def get_results(
         raise JobTimeout(
             f"Job {record.id} is {record.state}, {record.batches_left} batches left. Ask later, or with partial=true."
         )
-    pubs = _finished(desk, record.id)
+    pubs = [one for one in _finished(desk, record.id) if one >= first and (pub is None or one in pub)]
     if form == "bytes":
         return StreamingResponse(_frames(desk, job, pubs), media_type=BYTES)
     return StreamingResponse(_document(desk, job, record, pubs), media_type="application/json")

@@ -16,9 +16,11 @@ from pubworks.web import models
 from pubworks.web.desk import AtDesk, Desk, Submitter
 from pubworks.web.requests import MOST_PUBS, JobRequest
 from pubworks.web.routes.jobs import view
+from pubworks.web.routes.sessions import own
 
 if TYPE_CHECKING:
     from pubworks.store.records import JobDraft
+    from pubworks.store.tokens import Principal
 
 router = APIRouter(prefix="/v1", tags=["submission"])
 
@@ -51,7 +53,9 @@ async def submit(
 ) -> dict[str, Any]:  # fmt: skip
     """Submit a job. With an idempotency key of one's own, the same submission again answers 200 with the same job."""
     asked, parts = await _read(request)
-    document, is_new = await run_in_threadpool(_store, desk, asked, parts, idempotency_key, who.owner)
+    document, is_new = await run_in_threadpool(
+        _store, desk, asked, parts, idempotency_key or asked.idempotency_key, who
+    )
     response.status_code = 201 if is_new else 200
     response.headers["Location"] = f"/v1/jobs/{document['id']}"
     return document
@@ -77,10 +81,11 @@ async def _read(request: Request) -> tuple[JobRequest, dict[str, bytes]]:
 
 
 def _store(
-    desk: Desk, asked: JobRequest, parts: dict[str, bytes], key: str | None, owner: str
+    desk: Desk, asked: JobRequest, parts: dict[str, bytes], key: str | None, who: Principal
 ) -> tuple[dict[str, Any], bool]:
     draft, warned = _draft(desk, asked, parts, key)
-    job = desk.client.submit(replace(draft, owner=owner, shared=asked.shared), ())
+    session = asked.session and own(desk, asked.session, who).id
+    job = desk.client.submit(replace(draft, owner=who.owner, shared=asked.shared, session=session), ())
     return {**view(desk, job), "warnings": warned}, job.job_id() == draft.id
 
 

@@ -1,13 +1,15 @@
-"""What goes between the server and its confined processes: JSON and blobs, never pickle."""
+"""What goes between the server, its confined processes and its clients: JSON and blobs, never pickle."""
 
 from __future__ import annotations
 
+import io
 import json
 import struct
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, BinaryIO
 
-from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Slice
+from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Slice, StoredPub
 
 #: How many parts follow, and how long each of them is.
 _COUNT, _SIZE = struct.Struct("!I"), struct.Struct("!Q")
@@ -78,3 +80,28 @@ def unpack_draft(head: dict[str, Any], blobs: list[bytes]) -> JobDraft:
 
 def _batch(values: dict[str, Any]) -> BatchDraft:
     return BatchDraft(**{**values, "slices": tuple(Slice(*piece) for piece in values["slices"])})
+
+
+def pack_inputs(pubs: Sequence[StoredPub], circuits: Mapping[str, bytes]) -> bytes:
+    """Return PUBs and circuits as one parcel."""
+    blobs = list(circuits.values())
+    head = []
+    for pub in pubs:
+        held = {name: data for name in _BLOBS_OF_PUB if (data := getattr(pub, name)) is not None}
+        places = {name: len(blobs) + number for number, name in enumerate(held)}
+        head.append({**asdict(replace(pub, parameter_values=None, measurement=None)), **places})
+        blobs.extend(held.values())
+    file = io.BytesIO()
+    write(file, {"circuits": list(circuits), "pubs": head}, blobs)
+    return file.getvalue()
+
+
+def unpack_inputs(parcel: bytes) -> tuple[list[StoredPub], dict[str, bytes]]:
+    """Return what was given to :func:`pack_inputs`."""
+    head, blobs = read(io.BytesIO(parcel), len(parcel))
+
+    def pub(values: dict[str, Any]) -> StoredPub:
+        found = {name: blobs[place] for name in _BLOBS_OF_PUB if (place := values[name]) is not None}
+        return StoredPub(**{**values, **found, "shape": tuple(values["shape"])})
+
+    return [pub(values) for values in head["pubs"]], dict(zip(head["circuits"], blobs, strict=False))

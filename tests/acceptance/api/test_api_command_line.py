@@ -1,0 +1,205 @@
+"""With ``PUBWORKS_URL`` the commands say over a server what they say of its database."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from qiskit import QuantumCircuit, qpy
+from tests.acceptance.api.breaking import breaking
+from tests.acceptance.api.conftest import Served, serving
+from typer.testing import CliRunner
+
+from pubworks.cli.main import app
+from pubworks.client import Client
+from pubworks.states import Scope
+from pubworks.testing.qpu.process import RunningQpu, running_qpu
+from pubworks.testing.servers import eventually
+
+CONFIG = """
+[backends.picky]
+factory = "url_backends:Picky"
+
+[backends.vendor]
+factory = "pubworks.testing.qpu:backend"
+arguments = {{ url = "{url}" }}
+"""
+
+BACKENDS = '''
+from qiskit.providers.basic_provider import BasicSimulator
+
+
+class Picky(BasicSimulator):
+    """Refuses circuits of one qubit."""
+
+    max_circuits = 1
+
+    def run(self, circuits, **options):
+        if circuits.num_qubits == 1:
+            raise ValueError("one qubit is too few")
+        return super().run(circuits, **options)
+'''
+
+
+@dataclass(frozen=True)
+class Place:
+    """A server, its database, and the commands that reach one or the other."""
+
+    served: Served
+    token: str
+    worker: Client
+
+    def run(self, *arguments: object, **env: str) -> tuple[int, str, str]:
+        """Run a command over the server; returns its code, standard output and standard error."""
+        return self._run(arguments, {"PUBWORKS_URL": self.served.url, "PUBWORKS_TOKEN": self.token, **env})
+
+    def straight(self, *arguments: object) -> tuple[int, str, str]:
+        """Run a command on the database."""
+        return self._run(arguments, {"PUBWORKS_DATABASE": self.served.client.settings.database})
+
+    def _run(self, arguments: tuple[object, ...], env: dict[str, str]) -> tuple[int, str, str]:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"NO_COLOR": "1", **env})
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def vendor() -> Iterator[RunningQpu]:
+    """A provider that takes the next run, does not say so, and lists no jobs."""
+    with running_qpu() as qpu:
+        qpu.set(find_by_tag=False, drop_after_next=1)
+        yield qpu
+
+
+@pytest.fixture(scope="module")
+def place(vendor: RunningQpu, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder: Path = tmp_path_factory.mktemp("url")
+    (folder / "pubworks.toml").write_text(CONFIG.format(url=vendor.url))
+    (folder / "url_backends.py").write_text(BACKENDS)
+    for name, width in (("bell", 2), ("one", 1)):
+        circuit = QuantumCircuit(width, name=name)
+        circuit.h(range(width))
+        circuit.measure_all()
+        with (folder / f"{name}.qpy").open("wb") as file:
+            qpy.dump(circuit, file, version=15)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PUBWORKS_")]:
+            patch.delenv(name)
+        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+        patch.syspath_prepend(folder)
+        patch.chdir(folder)
+        with serving(folder, f"sqlite:///{folder / 'pubworks.db'}") as served, Client(served.client.settings) as worker:
+            for name in ("basic", "picky", "vendor"):
+                worker.start_embedded(name)
+            yield Place(served, served.token("ann", Scope.OPERATE), worker)
+
+
+def submitted(place: Place, *arguments: object) -> str:
+    code, out, err = place.run("submit", *arguments)
+    assert code == 0, err
+    return out.strip()
+
+
+@pytest.fixture(scope="module")
+def done(place: Place) -> str:
+    """A job that ended well."""
+    code, out, err = place.run("submit", "bell.qpy", "-b", "basic", "--seed", 7, "--shots", 50, "--tag", "t", "--wait")
+    assert (code, err.splitlines()[-1]) == (0, f"Results: pubworks result {out.strip()}")
+    return out.strip()
+
+
+@pytest.fixture(scope="module")
+def partial(place: Place) -> str:
+    """A job of which one PUB has no result."""
+    code, out, err = place.run("submit", "bell.qpy", "one.qpy", "-b", "picky", "--wait", "--json")
+    assert (code, json.loads(out)["status"]) == (1, "PARTIAL"), err
+    return str(json.loads(out)["id"])
+
+
+@pytest.mark.parametrize("command", [
+    "status {} --json", "timeline {} --json", "result {} --json", "result {}", "result {} --timeout 5", "watch {}",
+    "watch {} --json", "cancel {} --yes", "list --json", "list --tag t --status done --json", "list --tag none",
+    "list --session nothing", "status nothing", "result nothing", "retry nothing", "cancel --tag none", "held",
+    "watch", "held --json", "batch list --json", "session show nothing", "resolve nothing fail --yes",
+    "submit nothing.qpy -b basic", "submit bell.qpy -b nothing", "plan bell.qpy -b basic --json",
+    "submit bell.qpy --session nothing",
+])  # fmt: skip
+def test_a_command_says_over_the_server_what_it_says_of_the_database(
+    place: Place, done: str, partial: str, command: str
+) -> None:
+    for job in (done, partial) if "{}" in command else ("",):
+        words = command.format(job).split()
+        assert place.run(*words) == place.straight(*words)
+
+
+def test_what_is_missing_of_a_job_is_retried(place: Place, partial: str) -> None:
+    assert place.run("retry", partial) == (
+        0, "", f"Job {partial}: 1 batch is run again.\nWatch it: pubworks watch {partial}\n",
+    )  # fmt: skip
+    assert place.run("watch", partial)[0] == 1
+    code, _, err = place.run("result", partial, "-o", "found.json")
+    assert (code, "PUB 1: " in err) == (1, True)
+    assert json.loads(Path("found.json").read_text())["status"] == "PARTIAL"
+
+
+def test_the_fleet_is_shown(place: Place, done: str) -> None:
+    assert place.run("backends", "--json")[1].startswith('{"backends": [{"name": "aer"')
+    over, straight = (json.loads(run("backends", "--json")[1])["backends"] for run in (place.run, place.straight))
+    assert [{**one, "learned": None} for one in over] == [{**one, "learned": None} for one in straight]
+    over, straight = (json.loads(run("workers", "--json")[1])["workers"] for run in (place.run, place.straight))
+    assert [one["id"] for one in over] == [one["id"] for one in straight]
+    assert "embedded" in place.run("workers")[1]
+
+
+def test_sessions_are_opened_used_and_closed(place: Place) -> None:
+    code, out, _ = place.run("session", "open", "-b", "basic", "--max-time", "1h")
+    session = out.strip()
+    assert (code, len(session)) == (0, 26)
+    job = submitted(place, "bell.qpy", "--session", session[-8:], "--wait")
+    assert json.loads(place.run("list", "--session", session, "--json")[1])["jobs"][0]["id"] == job
+    assert place.run("session", "close", session) == place.straight("session", "close", session)[:2] + (
+        f"Session {session} takes no more jobs; those that it has go on.\n",
+    )
+    over, straight = (json.loads(run("session", "show", session, "--json")[1]) for run in (place.run, place.straight))
+    assert over == straight
+    assert place.run("session", "list", "--json") == place.straight("session", "list", "--json")
+    assert place.run("submit", "bell.qpy", "--session", session)[0] == 2
+    assert "is a session, no batch" in place.run("batch", "show", session)[2]
+
+
+def test_a_held_batch_is_decided_on(place: Place, done: str) -> None:
+    job = submitted(place, "bell.qpy", "-b", "vendor", "--shots", 10)
+    eventually(lambda: place.worker.job(job).progress().batches == {"HELD": 1})
+    assert json.loads(place.run("held", "--json")[1]) == json.loads(place.straight("held", "--json")[1])
+    assert place.run("resolve", f"{job}-0", "fail")[0] == 2
+    assert place.run("resolve", f"{job}-0", "fail", "--yes") == (
+        0, "", f"Batch {job}-0 is given up. Watch its job: pubworks watch {job}\n",
+    )  # fmt: skip
+    assert place.run("watch", job)[0] == 1
+
+
+def test_who_is_not_there_or_not_let_in_is_told(place: Place) -> None:
+    with breaking(place.served.url) as way:
+        gone = way.url
+    code, _, err = place.run("list", PUBWORKS_URL=gone)
+    assert (code, "does not answer" in err) == (5, True), err
+    code, _, err = place.run("list", PUBWORKS_TOKEN="pw_0_0")
+    assert (code, "PUBWORKS_TOKEN" in err) == (1, True), err
+    code, _, err = place.run("held", PUBWORKS_TOKEN=place.served.token("ben", Scope.SUBMIT))
+    assert (code, "scope operate" in err) == (1, True), err
+    for command in (
+        ("db", "upgrade"),
+        ("token", "list"),
+        ("serve",),
+        ("worker",),
+        ("backends", "show", "aer"),
+    ):
+        code, out, err = place.run(*command)
+        assert (code, "works on the database itself" in out + err) == (2, True), command
+    assert "the token is that of ann, good for: operate" in place.run("doctor")[1]
+    assert place.token not in str(place.run("config", "show"))

@@ -1,0 +1,87 @@
+"""Sessions over HTTP belong to who opened them; and the calls with which clients wait, cancel and go on with a job."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import pytest
+from tests.acceptance.api.test_api_access import problem
+from ulid import ULID
+
+from pubworks.states import Scope
+
+
+def opened(http: Any, session_id: str | None = None, **asked: Any) -> Any:
+    return http.put(f"/v1/sessions/{session_id or ULID()}", json={"backend": "basic", **asked})
+
+
+def test_a_session_is_opened_once_and_is_its_owners(served: Any) -> None:
+    name = str(ULID())
+    with served.user("ann") as ann, served.user("ben") as ben, served.user("olga", Scope.OPERATE) as olga:
+        first, again = (opened(ann, name, mode="batch", max_time_s=60).json() for _ in range(2))
+        assert {**first, "now": 0} == {**again, "now": 0}
+        assert (first["owner"], first["mode"], first["status"], first["max_time_s"]) == ("ann", "batch", "Pending", 60)
+        assert [one["id"] for one in ann.get("/v1/sessions").json()["sessions"]] == [name]
+        assert ben.get("/v1/sessions").json() == {"sessions": []}
+        assert name in [one["id"] for one in olga.get("/v1/sessions", params={"mode": "batch"}).json()["sessions"]]
+        for answer in (
+            opened(ben, name), ben.get(f"/v1/sessions/{name}"), ben.post(f"/v1/sessions/{name}/close"),
+            ben.post(f"/v1/sessions/{name}/cancel"),
+            ben.post("/v1/jobs", files={"job": (None, json.dumps({"backend": "basic", "pubs": [], "session": name}))}),
+        ):  # fmt: skip
+            assert problem(answer) == (403, "NotAllowed", "FAILED")
+        assert problem(ben.get(f"/v1/sessions/{name[-6:]}")) == (404, "SessionNotFound", "NOT_FOUND")
+        job = ann.post("/v1/jobs", files={"job": (None, json.dumps({"backend": "basic", "pubs": [], "session": name}))})
+        assert job.json()["session"] == name
+        assert ann.get(f"/v1/sessions/{name[-8:]}").json()["jobs"] == {"DONE": 1}
+        assert [olga.post(f"/v1/sessions/{name}/close").json()["closed"] for _ in range(2)] == [True, False]
+        assert ann.post(f"/v1/sessions/{name}/cancel").json()["cancelled"] == 0
+
+
+@pytest.mark.parametrize("asked", [{"backend": "nothing"}, {"mode": "other"}, {"max_time_s": 0}, {"more": 1}])
+def test_a_wrong_session_is_refused(served: Any, asked: dict[str, Any]) -> None:
+    with served.user("ann") as ann, served.user("rita", Scope.READ) as rita:
+        assert opened(ann, **asked).status_code == 422
+        assert opened(ann, "short").status_code == 422
+        assert problem(opened(rita)) == (403, "NotAllowed", "FAILED")
+
+
+def test_who_waits_is_answered_once_something_happens_that_they_may_see(served: Any) -> None:
+    with served.user("wanda") as wanda, served.user("walt") as walt:
+        job = served.job(owner="wanda")
+        now = wanda.get("/v1/wait").json()
+        assert (now["id"], now["status"]) == (None, None)
+        assert wanda.get("/v1/wait", params={"job": job[-9:], "after": 0}).json()["status"] == "DONE"
+        found: list[Any] = []
+        asked = {"after": now["after"], "most_s": 20}
+        waiting = threading.Thread(target=lambda: found.append(wanda.get("/v1/wait", params=asked).json()))
+        waiting.start()
+        served.job(owner="walt")
+        served.job(owner="wanda")
+        waiting.join(15)
+        assert found[0]["after"] > now["after"]
+        quiet = walt.get("/v1/wait", params={"after": found[0]["after"] + 100, "most_s": 0.1})
+        assert quiet.json()["after"] >= found[0]["after"]
+        assert walt.get("/v1/wait", params={"job": job}).status_code == 404
+
+
+def test_many_jobs_are_cancelled_by_their_owner_alone(served: Any) -> None:
+    with served.user("carl") as carl, served.user("olga", Scope.OPERATE) as olga:
+        shared = json.dumps({"backend": "basic", "pubs": [], "tags": ["mass"], "shared": True})
+        assert olga.post("/v1/jobs", files={"job": (None, shared)}).status_code == 201
+        assert carl.post("/v1/jobs/cancel", json={"tags": ["mass"]}).json() == {"cancelled": 0}
+        assert carl.post("/v1/jobs/cancel", json={}).status_code == 422
+
+
+def test_the_parts_of_a_job_are_for_those_who_may_see_it(served: Any) -> None:
+    job = served.job(owner="paul")
+    with served.user("paul") as paul, served.user("mary") as mary:
+        for path in ("pubs", "pubs/0", "pubs/0/chunks", "inputs", "results?format=bytes&first=1&pub=0"):
+            assert paul.get(f"/v1/jobs/{job}/{path}").status_code == 200
+            assert mary.get(f"/v1/jobs/{job}/{path}").status_code == 404
+        assert paul.get(f"/v1/jobs/{job}/pubs").json() == {"id": job, "finished": [], "missing": {}}
+        known = paul.get("/v1/backends/basic").json()
+        assert (known["name"], known["factory"]) == ("basic", None)
+        assert paul.get("/v1/backends/nothing").status_code == 422

@@ -21,7 +21,7 @@ from pubworks.web.reader import Reader
 ASKED = {
     "primitive": "sampler", "options": {}, "shots": None, "precision": None, "name": None, "tags": [], "job_id": "J",
     "idempotency_key": None,
-    "target": {"name": "b", "num_qubits": None, "max_circuits": None, "configured": {}, "learned": {}},
+    "target": {"name": "b", "num_qubits": None, "max_circuits": None, "configured": {}, "learned": {}, "behaviour": {}},
 }  # fmt: skip
 PUB = {"circuit": "c", "index": 0, "values": None, "shape": None, "observables": None, "shots": 5, "precision": None}
 GHZ = b"OPENQASM 3.0;\nqubit[1] q;\nbit[1] c;\nc = measure q;\n"

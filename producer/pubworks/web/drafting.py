@@ -14,6 +14,7 @@ from qiskit.exceptions import QiskitError
 from qiskit.primitives.containers.bindings_array import BindingsArray
 
 from pubworks.backends.spec import Limits
+from pubworks.behaviour import Behaviour
 from pubworks.client import Estimator, Sampler
 from pubworks.codec.circuits import load_qasm3, load_qpy
 from pubworks.errors import PubworksError, SubmissionError
@@ -76,7 +77,8 @@ def draft(asked: dict[str, Any], parts: dict[str, bytes]) -> tuple[JobDraft, lis
 
 def _draft(asked: dict[str, Any], parts: dict[str, bytes]) -> JobDraft:
     target = asked["target"]
-    desk = _Desk(Target(**{**target, "configured": Limits(**target["configured"])}), asked["job_id"])
+    nested = {"configured": Limits(**target["configured"]), "behaviour": Behaviour(**target["behaviour"])}
+    desk = _Desk(Target(**{**target, **nested}), asked["job_id"])
     client = cast("Client", desk)
     readers = _Parts(parts)
     labels = {"name": asked["name"], "tags": asked["tags"], "idempotency_key": asked["idempotency_key"]}

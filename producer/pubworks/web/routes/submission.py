@@ -96,7 +96,8 @@ def _plan(desk: Desk, asked: JobRequest, parts: dict[str, bytes]) -> dict[str, A
 
 def _draft(desk: Desk, asked: JobRequest, parts: dict[str, bytes], key: str | None) -> tuple[JobDraft, list[str]]:
     registry.find(desk.client.settings, asked.backend)  # no object of this process, whatever the name
-    target = asdict(desk.client.target(asked.backend))
+    known = desk.client.target(asked.backend)
+    target = {**asdict(known), "behaviour": known.behaviour.model_dump(mode="json")}
     job_id = desk.client.new_id()
     said = {"target": target, "job_id": job_id, "idempotency_key": key}
     draft, warned = desk.reader.draft({**asked.model_dump(mode="json"), **said}, parts)

@@ -35,6 +35,7 @@ _FILTERS: dict[str, dict[str, Any]] = {
     "tag, common": {"tags": ["calibration"]},
     "tag, rare": {"tags": ["thesis"]},
     "two tags": {"tags": ["calibration", "thesis"]},
+    "session": {"session": "S73"},
     "name": {"name": "scan 7"},
     "primitive": {"primitive": "estimator"},
     "created_after": {"created_after": _MIDDLE, "descending": False},

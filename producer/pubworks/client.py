@@ -184,12 +184,15 @@ class Client:
 
         Raises:
             TypeError: Neither is given, or a tag is of the wrong type.
+            SessionNotFound: There is no such session.
         """
         from pubworks.primitives.labels import check_tags
 
         checked = check_tags(tags)
         if not checked and session is None:
             raise TypeError("Say which jobs to cancel: cancel(tags=['scan']), or cancel(session=…).")
+        if isinstance(session, str):
+            session = self.ledger.find_session(session)
         return self.ledger.cancel_jobs(checked, _id_of(session))
 
     def sessions(

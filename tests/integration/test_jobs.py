@@ -168,6 +168,7 @@ FILTERS = [
     *(Wanted(tags=(tag,)) for tag in ("calibration", "vqe", "thesis", "unknown")),
     Wanted(tags=("calibration", "vqe")),
     Wanted(tags=("calibration", "thesis")),
+    Wanted(session="S73"),
     Wanted(session="unknown"),
     Wanted(name="scan 7"),
     Wanted(name="unknown"),

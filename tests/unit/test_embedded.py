@@ -103,7 +103,7 @@ def test_failed_batches_leave_the_others_readable(tmp_path: Path, bell: QuantumC
     with Client(data_dir=tmp_path) as client:
         job = Sampler(Picky(), client=client).run([(bell, None, 10), (bell, None, 20)])
         assert job.wait_for_final_state(60) is JobState.PARTIAL
-        with pytest.raises(JobFailed, match=r"1 PUBs failed\. PUB 1: .*not 20 \(attempt 3 of 3\)\. result"):
+        with pytest.raises(JobFailed, match=r"1 PUB failed\. PUB 1: .*not 20 \(attempt 3 of 3\)\. result"):
             job.result()
         rest = job.result(partial=True)
         assert (rest.metadata["pubs"], rest.metadata["missing"]) == ([0], [1])

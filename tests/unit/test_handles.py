@@ -138,7 +138,7 @@ def test_what_failed_is_explained_with_the_remedy(client: Client) -> None:
     with pytest.raises(JobFailed) as caught:
         job.result(60)
     assert str(caught.value) == job.error()
-    for part in ("1 PUBs failed", "PUB 0", "one qubit is too few", "result(partial=True)", "job.retry()"):
+    for part in ("1 PUB failed", "PUB 0", "one qubit is too few", "result(partial=True)", "job.retry()"):
         assert part in str(caught.value)
 
 
@@ -231,3 +231,9 @@ def test_a_handle_whose_database_is_elsewhere_says_so(tmp_path: Path, monkeypatc
 def test_no_secret_is_in_a_place(url: str) -> None:
     assert "s3cret" not in place_of(url)
     assert (has_secrets(url), has_secrets(place_of(url)), place_of(place_of(url))) == (True, False, place_of(url))
+
+
+@pytest.mark.parametrize("call", ["usage", "metrics", "timeline", "provider_jobs", "progress", "error", "cancel"])
+def test_a_handle_of_no_job_says_so(idle: Client, call: str) -> None:
+    with pytest.raises(JobNotFound, match="No job lost in this database"):
+        getattr(Job("lost", idle.ledger), call)()

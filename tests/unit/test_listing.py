@@ -95,6 +95,9 @@ def test_every_filter_is_exact(five: Client, filters: dict[str, Any], found: str
         ({"tags": [1]}, TypeError, "A tag must be a text, not int"),
         ({"created_after": "yesterday"}, TypeError, "a datetime or seconds since 1970, not str"),
         ({"created_before": True}, TypeError, "not bool"),
+        ({"backend": 3}, TypeError, "backend must be a text, not int"),
+        ({"name": ["scan"]}, TypeError, "name must be a text, not list"),
+        ({"session": 3}, TypeError, "session must be a text, not int"),
     ],
 )
 def test_wrong_filters_are_told(five: Client, filters: dict[str, Any], error: type[Exception], told: str) -> None:

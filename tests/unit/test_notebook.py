@@ -58,6 +58,8 @@ def test_a_job_shows_itself(idle: Client) -> None:
     for words in (job.job_id(), "QUEUED", "0/1", "basic", "0 of 1 have results"):
         assert words in page
     assert "took" not in page
+    job.cancel()
+    assert "0/1" in job._repr_html_(), "a batch that was cancelled is not done"
 
 
 def test_a_list_of_jobs_is_a_list_that_shows_itself() -> None:

@@ -156,7 +156,7 @@ def test_a_fault_in_one_run_leaves_the_others(client: Client) -> None:
 def test_a_circuit_that_fails_leaves_those_of_its_run(client: Client, fault: Fault, told: str, runs: list[str]) -> None:
     """What came was paid for; only the circuit that failed is tried again, unless that would give the same."""
     job = run(client, FlakyBackend(AER, [fault] * 5), [circuit(), circuit(), circuit()])
-    with pytest.raises(JobFailed, match=rf"1 PUBs failed\. PUB 0: .*{told}"):
+    with pytest.raises(JobFailed, match=rf"1 PUB failed\. PUB 0: .*{told}"):
         job.result()
     assert job.result(partial=True).metadata["pubs"] == [1, 2]
     assert [row["state"] for row in job.provider_jobs()] == runs

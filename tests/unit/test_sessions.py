@@ -133,7 +133,10 @@ def test_jobs_are_found_and_cancelled_by_group_and_tag(idle: Client, circuit: An
     for wrong in ({}, {"tags": []}, {"tags": "x"}):
         with pytest.raises(TypeError):
             idle.cancel(**wrong)
+    with pytest.raises(SessionNotFound, match="No session 'lost'"):
+        idle.cancel(session="lost")
     assert b.state == "QUEUED"
+    assert idle.cancel(session=batch.session_id[-8:]) == 1
 
 
 def test_groups_are_listed(idle: Client) -> None:

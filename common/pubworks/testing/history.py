@@ -20,7 +20,7 @@ TAGS = {"calibration": 500, "vqe": 50, "thesis": 1}
 
 
 def fill(connection: Connection, count: int) -> None:
-    """Store so many ended and waiting jobs without PUBs, on 20 backends, under 1000 names.
+    """Store so many ended and waiting jobs without PUBs, on 20 backends, under 1000 names, in 50 sessions a tenth.
 
     Args:
         connection: An open transaction.
@@ -35,6 +35,7 @@ def fill(connection: Connection, count: int) -> None:
         "name": literal("scan ", String) + cast((i * 31) % 1000, String),
         "primitive": case((chance % 3 == 0, "estimator"), else_="sampler"),
         "backend": literal("lab.", String) + cast((i * 13) % 20, String),
+        "session": case((i % 10 == 3, literal("S", String) + cast(i % 500, String)), else_=None),
         "state": _state(chance),
         "options": literal({}, JSON),
         "num_pubs": literal(1),

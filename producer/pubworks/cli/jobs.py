@@ -127,15 +127,15 @@ def _time(option: str, text: str | None) -> float | None:
 
 
 def _table(found: Sequence[tuple[JobRecord, list[str]]]) -> Table:
-    """Return a listing; tags have a column only where there are some."""
-    columns = ["ID", "STATUS", "BACKEND", "PUBS", "BATCHES", "SUBMITTED", "NAME"]
+    """Return a listing; names and tags have a column only where there are some."""
+    columns = ["ID", "STATUS", "BACKEND", "PUBS", "BATCHES", "AGE"]
     rows = [
         [record.id, record.state, record.backend, record.num_pubs,
-         f"{record.num_batches - record.batches_left}/{record.num_batches}",
-         render.ago(record.created_at), record.name or ""]
+         f"{record.num_batches - record.batches_left}/{record.num_batches}", render.age(record.created_at)]
         for record, _ in found
     ]  # fmt: skip
-    if any(tags for _, tags in found):
-        columns.append("TAGS")
-        rows = [[*row, ", ".join(tags)] for row, (_, tags) in zip(rows, found, strict=True)]
-    return render.table(columns, rows)
+    labels = {"NAME": [record.name or "" for record, _ in found], "TAGS": [", ".join(tags) for _, tags in found]}
+    shown = {title: texts for title, texts in labels.items() if any(texts)}
+    for texts in shown.values():
+        rows = [[*row, text] for row, text in zip(rows, texts, strict=True)]
+    return render.table([*columns, *shown], rows, gives_way=["BACKEND", *shown])

@@ -91,14 +91,21 @@ def _console(file: Any) -> Console:
     return Console(file=file, width=width, markup=False, highlight=False, emoji=False)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """Return a plain table; the first column is never cut, and numbers stand to the right."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, gives_way: Sequence[str] | None = None) -> Table:
+    """Return a plain table; the first column is never cut, and numbers stand to the right.
+
+    Args:
+        columns: Their titles.
+        rows: Their cells.
+        gives_way: The columns that are folded where the terminal is narrow; all but the first if not given.
+    """
     from rich.table import Table
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | None) for row in rows)
-        grid.add_column(column, no_wrap=index == 0, justify="right" if numeric else "left", overflow="fold")
+        whole = index == 0 if gives_way is None else column not in gives_way
+        grid.add_column(column, no_wrap=whole, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(_cell(value) for value in row))
     return grid
@@ -147,6 +154,12 @@ def span(seconds: float) -> str:
         return f"{minutes} min {int(seconds % 60)} s"
     hours = minutes // 60
     return f"{hours} h {minutes % 60} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+
+
+def age(seconds: float) -> str:
+    """Return how long ago a time was, in its largest unit, as a narrow column can show it."""
+    amount, unit = span(datetime.now(UTC).timestamp() - seconds).split()[:2]
+    return f"{float(amount):.0f} {unit}"
 
 
 def ago(seconds: float | None) -> str | None:

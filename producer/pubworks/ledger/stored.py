@@ -175,7 +175,9 @@ class StoredLedger:
         from pubworks.store import jobs
 
         with self.store.read() as connection:
-            return jobs.progress(connection, job_id)
+            progress = jobs.progress(connection, job_id)
+        self._expect(job_id, progress.num_pubs)
+        return progress
 
     def options(self, job_id: str) -> dict[str, Any]:
         from pubworks.store import jobs
@@ -209,7 +211,9 @@ class StoredLedger:
     def usage(self, job_id: str) -> dict[str, Any]:
         from pubworks.primitives.account import usage
 
-        return usage(self.store, job_id, self._prices.of)
+        used = usage(self.store, job_id, self._prices.of)
+        self._expect(job_id, used["backends"])
+        return used
 
     def metrics(self, job_id: str) -> dict[str, Any]:
         from pubworks.primitives.account import metrics
@@ -224,16 +228,28 @@ class StoredLedger:
     def timeline(self, job_id: str) -> list[Event]:
         from pubworks.primitives.timeline import timeline
 
-        return timeline(self.store, job_id)
+        happened = timeline(self.store, job_id)
+        self._expect(job_id, happened)
+        return happened
 
     def runs(self, job_id: str) -> list[dict[str, Any]]:
         from pubworks.store import jobs
 
         with self.store.read() as connection:
             rows = [dict(row._mapping) for row in jobs.runs(connection, job_id)]
+        self._expect(job_id, rows)
         for row in rows:
             row["attempt"] = row.pop("number")
         return rows
+
+    def _expect(self, job_id: str, found: object) -> None:
+        """Ask for the job where nothing of it was found: there may be none.
+
+        Raises:
+            JobNotFound: There is none.
+        """
+        if not found:
+            self.record(job_id)
 
     def now(self) -> float:
         from sqlalchemy import select
@@ -280,6 +296,7 @@ class StoredLedger:
 
         with self.store.write() as connection:
             cancelled = jobs.cancel(connection, job_id)
+        self._expect(job_id, cancelled)
         if cancelled:
             self._ring(self.record(job_id).backend, 1)
         return cancelled

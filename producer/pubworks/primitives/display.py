@@ -25,12 +25,12 @@ class Jobs(list["Job"]):
         rows = [_row(job, job.record()) for job in self[:_SHOWN]]
         more = f", {_SHOWN} of them shown" if len(self) > _SHOWN else ""
         title = f"{len(self)} {'job' if len(self) == 1 else 'jobs'}{more}"
-        return html.table(title, ("id", "status", "batches", "backend", "PUBs", "submitted", "name", "tags"), rows)
+        return html.table(title, ("id", "status", "batches over", "backend", "PUBs", "submitted", "name", "tags"), rows)
 
 
 def _row(job: Job, record: JobRecord) -> tuple[object, ...]:
     return (
-        html.code(record.id), html.state(record.state), _batches(record), record.backend, record.num_pubs,
+        html.code(record.id), html.state(record.state), _over(record), record.backend, record.num_pubs,
         _moment(record.created_at), record.name, ", ".join(job.tags),
     )  # fmt: skip
 
@@ -42,7 +42,7 @@ def sheet(job: Job) -> str:
     return html.sheet(f"Job {record.id}", [
         ("name", record.name),
         ("status", html.state(record.state)),
-        ("batches", _batches(record)),
+        ("batches", html.bar(progress.batches_done, progress.num_batches, html.COLORS[record.state])),
         ("PUBs", f"{progress.pubs_done} of {progress.num_pubs} have results"),
         ("backend", record.backend),
         ("primitive", record.primitive),
@@ -53,7 +53,8 @@ def sheet(job: Job) -> str:
     ])  # fmt: skip
 
 
-def _batches(record: JobRecord) -> html.Markup:
+def _over(record: JobRecord) -> html.Markup:
+    """Return how many batches have ended, whichever way."""
     return html.bar(record.num_batches - record.batches_left, record.num_batches, html.COLORS[record.state])
 
 

@@ -41,4 +41,5 @@ def _failed(store: Store, job_id: str, state: JobState) -> str:
     more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
     rest = " result(partial=True) gives the other PUBs." if state == JobState.PARTIAL else ""
     mend = " Mend the cause; then job.retry() runs only what is missing."
-    return f"Job {job_id}: {len(lost)} PUBs failed. {reasons}{more}.{rest}{mend}"
+    count = "1 PUB" if len(lost) == 1 else f"{len(lost)} PUBs"
+    return f"Job {job_id}: {count} failed. {reasons}{more}.{rest}{mend}"

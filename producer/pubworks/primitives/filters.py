@@ -46,6 +46,9 @@ def wanted(
 
     if min(0 if limit is None else index(limit), index(skip)) < 0:
         raise ValueError(f"limit and skip count jobs: they must not be negative, as limit={limit}, skip={skip}.")
+    for what, text in {"backend": backend, "name": name, "session": session}.items():
+        if not isinstance(text, str | None):
+            raise TypeError(f"{what} must be a text, not {type(text).__name__}.")
     if primitive not in (None, "sampler", "estimator"):
         raise ValueError(f"primitive must be 'sampler' or 'estimator', not {primitive!r}.")
     states = None if status is None else states_of(status)

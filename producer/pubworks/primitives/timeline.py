@@ -32,7 +32,7 @@ _TEXTS = {
     "cancel refused": "the provider does not cancel {provider_job_id}: {reason}",
     "run cancelled": "{provider_job_id} was cancelled at the provider",
     "finished": "ended as {state}",
-    "retried": "retried: {batches} batches are run again, {held} wait for a decision",
+    "retried": "retried; batches to be run again: {batches}, held for a decision: {held}",
 }
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from rich.console import Console
 from sqlalchemy import update
 
+from pubworks.cli.jobs import _table
 from pubworks.states import JobState
+from pubworks.store.records import JobRecord
 from pubworks.store.store import Store
 from pubworks.store.tables import jobs
 
@@ -58,6 +61,20 @@ def test_every_filter_has_an_option(four: Any, options: str, found: str) -> None
     listed = four.run("list", *options.split(), "--json").json["jobs"]
     assert " ".join(job["name"] for job in listed) == found
     assert all(set(job) == KEYS for job in listed)
+
+
+@pytest.mark.parametrize(("name", "backend"), [(None, "vendor"), ("a rather long name", "vendor"), (None, "v" * 30)])
+def test_a_listing_fits_a_terminal_of_eighty_columns(name: str | None, backend: str) -> None:
+    job = JobRecord(
+        "01M8CAYJD8B1HHCDGKS34MXAQ4", name, "sampler", backend, JobState.CANCELLED, 4, 12, 0, 0.0, None, None
+    )
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(_table([(job, ["calibration", "july"])]))
+    shown = capture.get()
+    assert max(map(len, shown.splitlines())) <= 80
+    for whole in ("ID", "STATUS", "PUBS", "BATCHES", "AGE", job.id, "CANCELLED", "12/12"):
+        assert whole in shown.split()
 
 
 def test_tags_are_shown_where_there_are_some(four: Any) -> None:

@@ -59,6 +59,20 @@ def test_a_crash_of_a_child_costs_one_attempt_of_one_batch_and_names_the_likely_
     ]
 
 
+@ON_SQLITE
+def test_children_draw_samples_of_their_own(deployment):
+    """A fork copies the generator of random numbers, and with it every sample that follows."""
+    coins = QuantumCircuit(10)
+    coins.h(range(10))
+    coins.measure_all()
+    with deployment.worker("gated", concurrency=2):
+        job = deployment.submit("gated", [coins] * 4, default_shots=20)
+        eventually(lambda: len(set(deployment.calls("gated", 20))) == 2, what="a run of each child")
+        deployment.open("gated", 20)
+        samples = [tuple(pub.data.meas.get_bitstrings()) for pub in job.result(timeout=60)]
+    assert len(set(samples)) == 4
+
+
 def scraped(port: int) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """Return the samples that a worker shows."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:

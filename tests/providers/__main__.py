@@ -55,7 +55,7 @@ SETS: dict[str, dict[str, dict[str, Any]]] = {
 
 #: Backends that are asked at once, and seconds for all that is asked of one.
 _AT_ONCE = 2
-_LONGEST_S = 600.0
+_LONGEST_S = 1200.0
 
 #: How a refusal begins that is ours: the provider was not called.
 _OURS = "refused: SubmissionError: PUB 0: "

@@ -205,17 +205,21 @@ def many_shots(bench: Bench) -> None:
 
 
 def _entangled(*registers: ClassicalRegister) -> QuantumCircuit:
-    circuit = QuantumCircuit(QuantumRegister(2), *registers)
+    circuit = QuantumCircuit(QuantumRegister(3), *registers)
     circuit.h(0)
     circuit.cx(0, 1)
-    return circuit
+    return flips(circuit, [2])
+
+
+#: Terms, and their values where the first two qubits are entangled and the third one, which no other is like, is 1.
+_TERMS = {"IZZ": 1, "IXX": 1, "IIZ": 0, "ZII": -1, "ZXX": -1}
 
 
 def _is_entangled(bench: Bench, circuit: QuantumCircuit) -> None:
-    prepared = bench.prepare(circuit)
-    terms = [SparsePauliOp(label).apply_layout(prepared.layout, prepared.num_qubits) for label in ("ZZ", "XX", "ZI")]
+    prepared, expected = bench.prepare(circuit), list(_TERMS.values())
+    terms = [SparsePauliOp(label).apply_layout(prepared.layout, prepared.num_qubits) for label in _TERMS]
     evs = bench.estimate([(prepared, terms)])[0].data.evs
-    assert np.all(np.abs(evs - [1, 1, 0]) < 2 * NOISE), f"expectation values {evs} instead of [1, 1, 0]"
+    assert np.all(np.abs(evs - expected) < 2 * NOISE), f"expectation values {evs} instead of {expected}"
 
 
 @_case()
@@ -233,14 +237,14 @@ def estimator_unused_bits(bench: Bench) -> None:
 @_case(optional=True)
 def estimator_measuring(bench: Bench) -> None:
     """The circuit of an expectation value measures by itself, before its end."""
-    circuit = QuantumCircuit(QuantumRegister(2), ClassicalRegister(2, "mine"))
+    circuit = QuantumCircuit(QuantumRegister(3), ClassicalRegister(2, "mine"))
     circuit.x(0)
     circuit.measure(0, 1)
     circuit.cx(0, 1)
     prepared = bench.prepare(circuit)
-    term = SparsePauliOp("ZI").apply_layout(prepared.layout, prepared.num_qubits)
-    ev = bench.estimate([(prepared, term)])[0].data.evs
-    assert abs(ev + 1) < 2 * NOISE, f"expectation value {ev} instead of -1"
+    terms = [SparsePauliOp(label).apply_layout(prepared.layout, prepared.num_qubits) for label in ("IZI", "ZII")]
+    evs = bench.estimate([(prepared, terms)])[0].data.evs
+    assert np.all(np.abs(evs - [-1, 1]) < 2 * NOISE), f"expectation values {evs} instead of [-1, 1]"
 
 
 @_case(optional=True)

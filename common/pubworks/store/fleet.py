@@ -169,6 +169,7 @@ def list_workers(connection: Connection, silent_s: float) -> Sequence[Row[Any]]:
     """
     holds = (
         select(func.count())
+        .where(batches.c.lease_until.is_not(None))  # those few have an index
         .where(or_(batches.c.lease_owner == workers.c.id, batches.c.lease_owner.startswith(workers.c.id + "/")))
         .scalar_subquery()
     )
@@ -226,5 +227,6 @@ def forget(connection: Connection, name: str) -> bool:
 
 def queue_depths(connection: Connection) -> dict[str, int]:
     """Return how many batches wait for each backend."""
-    query = select(batches.c.backend, func.count()).where(batches.c.state == "PENDING").group_by(batches.c.backend)
+    waiting = (batches.c.finished_at.is_(None), batches.c.state == "PENDING")  # the first one for its index
+    query = select(batches.c.backend, func.count()).where(*waiting).group_by(batches.c.backend)
     return {name: count for name, count in connection.execute(query)}

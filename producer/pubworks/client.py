@@ -60,8 +60,8 @@ class Client:
         from pubworks.settings import Settings, load_settings
 
         if isinstance(place, str):
-            flags["url"] = place
-        self.settings = place if isinstance(place, Settings) else load_settings(token=token, **flags)
+            flags |= {"url": place, "token": _token_for(place, token)}
+        self.settings = place if isinstance(place, Settings) else load_settings(**{"token": token, **flags})
         self._works_here = works and self.settings.embedded
         self._starting = threading.Lock()
         self._worker: EmbeddedWorker | LocalWorker | None = None
@@ -395,6 +395,16 @@ def _client_of(place: str, needs_secret: bool, job_id: str) -> Client:
     return Client(load_settings(database=place))
 
 
+def _token_for(url: str, token: str | None) -> str | None:
+    """Return the token that was given; none in place of that of another server, which the settings may name."""
+    from pubworks.settings import load_settings
+
+    if token is not None:
+        return token
+    known = load_settings().url.rstrip("/")
+    return None if known in ("", url.rstrip("/")) else ""
+
+
 def _client_at(url: str, needs_token: bool, job_id: str) -> Client:
     from pubworks.settings import load_settings
 
@@ -406,7 +416,7 @@ def _client_at(url: str, needs_token: bool, job_id: str) -> Client:
             f"Job {job_id} is at {url}, which needs a token that the handle does not hold. Set PUBWORKS_URL={url} and "
             "PUBWORKS_TOKEN, or make a Client for it first."
         )
-    return Client(url)
+    return Client(url, token="")  # whoever made the handle had none, and named the place
 
 
 def _reduce(job: Job) -> tuple[Any, tuple[str, str, bool]]:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from pubworks.states import JobState, Mode, SessionState
+from pubworks.states import BatchState, JobState, Mode, SessionState
 
 
 class Slice(NamedTuple):
@@ -369,6 +369,27 @@ class Progress:
     def batches_done(self) -> int:
         """Batches whose chunks are stored."""
         return self.batches.get("DONE", 0)
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Open batches of a job that wait for the same."""
+
+    state: BatchState
+    num_batches: int
+    #: None: for their turn.
+    reason: str | None
+    #: Seconds until the first of them is due; None: it waits for no time.
+    due_in_s: float | None
+
+
+class Retried(NamedTuple):
+    """What became of the missing batches of a job."""
+
+    #: Batches that are run again.
+    batches: int
+    #: Batches that a person decides on first, since perhaps the provider took them.
+    held: int
 
 
 @dataclass(frozen=True)

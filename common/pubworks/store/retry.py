@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Update, bindparam, case, exists, select, update
 
@@ -11,19 +11,11 @@ from pubworks.states import BatchState, JobState, RunState
 from pubworks.store.batches import BEFORE, IS_CRASH
 from pubworks.store.engine import now
 from pubworks.store.jobs import get, settle
+from pubworks.store.records import Retried
 from pubworks.store.statements import one_of, record, tell
 from pubworks.store.tables import batches, jobs, provider_jobs
 
 _HELD = "its job ended while it was in doubt whether the provider took it; decide: pubworks held"
-
-
-class Retried(NamedTuple):
-    """What became of the missing batches of a job."""
-
-    #: Batches that are run again.
-    batches: int
-    #: Batches that a person decides on first, since perhaps the provider took them.
-    held: int
 
 
 def retry(connection: Connection, job_id: str) -> Retried:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, case, func, null, select
@@ -12,6 +11,7 @@ from pubworks.policy import Policy
 from pubworks.states import BatchState
 from pubworks.store import limits, sessions
 from pubworks.store.engine import now
+from pubworks.store.records import Wait
 from pubworks.store.statements import one_of
 from pubworks.store.tables import batches, provider_jobs
 from pubworks.store.tables import limits as limit_table
@@ -21,18 +21,6 @@ _MOST = 8
 
 #: A limit that asks to come again sooner than this, in seconds, waits for an event, not for a time.
 _SOON_S = 0.5
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Open batches of a job that wait for the same."""
-
-    state: BatchState
-    num_batches: int
-    #: None: for their turn.
-    reason: str | None
-    #: Seconds until the first of them is due; None: it waits for no time.
-    due_in_s: float | None
 
 
 _READY = and_(batches.c.state == BatchState.PENDING, batches.c.due_at <= now())

@@ -80,8 +80,9 @@ def _read(query: Callable[[Connection], list[Any]]) -> list[Any]:
         from pubworks.store.place import missing_file
         from pubworks.store.store import Store
 
-        url = load_settings().database_url
-        if missing_file(url):
+        settings = load_settings()
+        url = settings.database_url
+        if settings.is_remote or missing_file(url):
             return []  # to open it would make it
         with Store(url).read() as connection:
             return query(connection)

@@ -8,7 +8,7 @@ from pubworks.cli.render import span
 from pubworks.states import AT_PROVIDER, LEASED, BatchState, JobState
 
 if TYPE_CHECKING:
-    from pubworks.store.waiting import Wait
+    from pubworks.store.records import Wait
     from pubworks.views.session import JobView
 
 #: What comes when a wait of batches in a state is over.

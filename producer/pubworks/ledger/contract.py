@@ -20,12 +20,12 @@ if TYPE_CHECKING:
         JobDraft,
         JobRecord,
         Progress,
+        Retried,
         SessionRecord,
         StoredChunk,
         StoredPub,
         Wanted,
     )
-    from pubworks.store.retry import Retried
     from pubworks.views.held import Decision, HeldBatch
     from pubworks.views.session import JobView
     from pubworks.views.sessions import SessionView

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 from pubworks.clock import seconds_of, utc
 from pubworks.primitives.timeline import Event
 from pubworks.states import BatchState, JobState, Mode
-from pubworks.store.records import BackendFacts, BatchDraft, JobRecord, Progress, SessionProgress, SessionRecord, Slice
-from pubworks.store.waiting import Wait
+from pubworks.store.records import (
+    BackendFacts,
+    BatchDraft,
+    JobRecord,
+    Progress,
+    SessionProgress,
+    SessionRecord,
+    Slice,
+    Wait,
+)
 from pubworks.views.held import HeldBatch
 from pubworks.views.session import JobView
 from pubworks.views.sessions import SessionView

@@ -16,8 +16,16 @@ from pubworks.errors import ConfigError
 from pubworks.ledger import parcels, parsing
 from pubworks.ledger.wire import PATIENCE_S, WAITING_S, Attempts, Wire
 from pubworks.states import BatchState, JobState
-from pubworks.store.records import BackendFacts, JobRecord, Progress, SessionRecord, StoredChunk, StoredPub, Wanted
-from pubworks.store.retry import Retried
+from pubworks.store.records import (
+    BackendFacts,
+    JobRecord,
+    Progress,
+    Retried,
+    SessionRecord,
+    StoredChunk,
+    StoredPub,
+    Wanted,
+)
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2

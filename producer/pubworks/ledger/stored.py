@@ -24,12 +24,12 @@ if TYPE_CHECKING:
         JobDraft,
         JobRecord,
         Progress,
+        Retried,
         SessionRecord,
         StoredChunk,
         StoredPub,
         Wanted,
     )
-    from pubworks.store.retry import Retried
     from pubworks.store.store import Store
     from pubworks.views.held import Decision, HeldBatch
     from pubworks.views.session import JobView, Session

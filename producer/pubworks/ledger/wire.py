@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import os
 import random
+import re
 import struct
 import threading
 import time
@@ -42,6 +43,9 @@ _BY_STATUS: dict[int, type[PubworksError]] = {
 
 #: The same, of a problem whose type is no error of this version, by its code.
 _BY_CODE: dict[str, type[PubworksError]] = {"NOT_FOUND": errors.JobNotFound, "USAGE": errors.SubmissionError}
+
+#: What may stand in a header; what may not would be told, with the token, by who refuses it.
+_TOKEN = re.compile(r"[!-~]+")
 
 _TOKEN_REMEDY = "Give one: PUBWORKS_TOKEN, or Client(url, token=…)."
 
@@ -85,7 +89,12 @@ class Wire:
 
     def __init__(self, url: str, token: str | None, *, plain_http: bool = False) -> None:
         self.url = url.rstrip("/")
-        self.has_token = token is not None
+        token = token and token.strip()  # a file that it was read from ends with a new line
+        if token and not _TOKEN.fullmatch(token):
+            raise ConfigError(
+                "The token holds what none of pubworks does: white space, or letters beyond ASCII. Copy it again."
+            )
+        self.has_token = bool(token)
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         parts = urlsplit(self.url)
         self._is_here = _is_loopback(parts.hostname or "")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import Row
+from typing import TYPE_CHECKING, Any
 
 from pubworks.clock import utc
-from pubworks.store import account
-from pubworks.store.store import Store
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row
+
+    from pubworks.store.store import Store
 
 #: Texts by event; what an event says of itself is put in.
 _TEXTS = {
@@ -65,6 +66,8 @@ class Event:
 
 def timeline(store: Store, job_id: str, newest: int | None = None) -> list[Event]:
     """Return what happened to a job, in order: all of it, or the newest events only."""
+    from pubworks.store import account
+
     with store.read() as connection:
         rows = account.happened(connection, job_id, newest)
     return [event_of(row) for row in rows]

@@ -12,9 +12,8 @@ from pubworks.telemetry import log
 if TYPE_CHECKING:
     from pubworks.policy import Policy
     from pubworks.settings import Settings
-    from pubworks.store.records import JobRecord, Progress
+    from pubworks.store.records import JobRecord, Progress, Wait
     from pubworks.store.store import Store
-    from pubworks.store.waiting import Wait
 
 
 @dataclass(frozen=True)

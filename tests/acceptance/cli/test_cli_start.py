@@ -74,6 +74,8 @@ def test_names_from_others_cannot_drive_the_terminal(place: Any) -> None:
 
 
 def test_importing_the_client_loads_no_database_and_no_queue() -> None:
-    script = "import sys, pubworks.client; print(*sorted({'sqlalchemy', 'celery', 'pydantic'} & set(sys.modules)))"
+    script = (
+        "import sys, pubworks.client; print(*sorted({'sqlalchemy', 'celery', 'pydantic', 'httpx'} & set(sys.modules)))"
+    )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == []

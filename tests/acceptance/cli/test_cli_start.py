@@ -63,7 +63,8 @@ def test_every_error_has_an_exit_code(kind: type[errors.PubworksError]) -> None:
         errors.ConfigError: 2, errors.SubmissionError: 2, errors.JobNotFound: 3, errors.BatchNotHeld: 3,
         errors.NothingToRetry: 2, errors.SessionClosed: 2, errors.SessionNotFound: 3, errors.TokenNotFound: 3,
         errors.TooLarge: 2, errors.WorkerNotFound: 3,
-        errors.JobTimeout: 4, errors.StoreUnreachable: 5, errors.BrokerUnreachable: 5, errors.SchemaOutOfDate: 6,
+        errors.JobTimeout: 4, errors.StoreUnreachable: 5, errors.ServerUnreachable: 5, errors.BrokerUnreachable: 5,
+        errors.SchemaOutOfDate: 6,
     }  # fmt: skip
     assert exits.code_of(kind("why")) == expected.get(kind, 1)
 

@@ -16,6 +16,12 @@ from pubworks.store import tokens
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
+@pytest.fixture(scope="module")
+def served(served_page: Any) -> Any:
+    """A server on SQLite; test_page_fleet has what differs on PostgreSQL."""
+    return served_page
+
+
 @contextmanager
 def browser(served: Any, owner: str, *scopes: Scope) -> Iterator[httpx.Client]:
     """Give a browser of somebody who has logged in."""

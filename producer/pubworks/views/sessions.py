@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pubworks.clock import iso
-from pubworks.store.records import SessionRecord
 
 if TYPE_CHECKING:
-    from pubworks.store.records import SessionProgress
+    from pubworks.store.records import SessionProgress, SessionRecord
     from pubworks.views.session import Session
 
 
@@ -65,7 +64,7 @@ def of_view(view: SessionView) -> dict[str, Any]:
 
 def in_full(found: SessionRecord | SessionView) -> dict[str, Any]:
     """Return a session, with its jobs or without, and all that its state is made from."""
-    record, document = (found, of_record(found)) if isinstance(found, SessionRecord) else (found.record, of_view(found))
+    record, document = (found.record, of_view(found)) if isinstance(found, SessionView) else (found, of_record(found))
     raw = {name: _plain(name, value) for name, value in vars(record).items()}
     return {**raw, **document}
 

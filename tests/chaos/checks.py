@@ -15,7 +15,7 @@ from pubworks.states import BatchState
 from pubworks.store import tables
 
 #: States of a provider job that nothing will change.
-_RUN_OVER = {"DONE", "FAILED", "LOST"}
+_RUN_OVER = {"DONE", "FAILED", "LOST", "CANCELLED"}
 
 #: Ledger states of a run that was paid for and came to nothing by itself.
 _CAME_TO_NOTHING = {"failed", "cancelled"}

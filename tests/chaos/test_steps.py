@@ -15,6 +15,7 @@ from tests.chaos.faults import STEPS
 from tests.chaos.stage import LEASE_S, Stage
 from tests.chaos.workload import KINDS
 
+from pubworks.client import Job
 from pubworks.errors import PubworksError
 from pubworks.testing.servers import Server, eventually
 
@@ -26,22 +27,22 @@ _END_S = 40.0
 
 @pytest.fixture(scope="module")
 def scene(make_stage):
-    """Two workers, and the results that jobs must have."""
+    """Two workers, the results that jobs must have, and the tags of runs that are cancelled before others."""
     stage = make_stage("postgresql-redis", queue_s=0.3, slow_s=3.0)
-    return stage, undisturbed(stage)
+    return stage, undisturbed(stage), set()
 
 
 @pytest.fixture
 def stage(scene, request) -> Iterator[Stage]:
     """A stage on which all must be well at the end of a test."""
-    stage, expected = scene
+    stage, expected, cancelled = scene
     yield stage
     stage.disarm()
     stage.qpu.set(queue_s=0.3, **{name: 0 for name in stage.qpu.settings() if name.endswith("_next")})
     with contextlib.suppress(TimeoutError):
         eventually(lambda: _all_over(stage), _END_S)
     time.sleep(0.5)
-    problems = check(stage, expected).problems
+    problems = check(stage, expected, resolved=cancelled).problems
     if problems:
         print(stage.logs()[-60_000:])
     assert not problems
@@ -55,8 +56,8 @@ def _all_over(stage: Stage) -> bool:
         return False
 
 
-def submit(stage: Stage, kind: str = "mixture") -> None:
-    KINDS[kind].run(stage.client, stage.backend, f"{kind}-step")
+def submit(stage: Stage, kind: str = "mixture") -> Job:
+    return KINDS[kind].run(stage.client, stage.backend, f"{kind}-step")
 
 
 def strike(stage: Stage, action: str, effect: str, kind: str = "mixture") -> int:
@@ -157,3 +158,25 @@ def test_a_failed_run_is_not_taken_for_the_one_in_doubt(stage):
     pid = wait_for(stage, "batch.trouble", "wait")
     stage.qpu.set(drop_after_next=1, queue_s=2.0)
     (stage.steps / f"batch.trouble.wait.{pid}").unlink()
+
+
+def test_killed_after_the_provider_was_asked_to_cancel(stage, scene):
+    """All is cancelled all the same, and a retry gives what an undisturbed run does."""
+    _, _, cancelled = scene
+    stage.qpu.set(queue_s=60.0)
+    job = submit(stage, "seedless")
+    eventually(lambda: set(job.progress().batches) == {"IN_FLIGHT"}, what="all runs are in flight")
+    stage.arm("run.asked_to_cancel", "kill")
+    job.cancel()
+    wait_for(stage, "run.asked_to_cancel", "kill")
+
+    def is_over() -> bool:
+        stage.supervise()
+        return set(job.progress().batches) == {"CANCELLED"}
+
+    eventually(is_over, 30, what="all runs are cancelled")
+    runs = job.provider_jobs()
+    assert {run["state"] for run in runs} == {"CANCELLED"}
+    cancelled.update(run["batch_id"] for run in runs)
+    stage.qpu.set(queue_s=0.3)
+    job.retry()

@@ -27,8 +27,9 @@ _CONNECT = {
     "tcp_user_timeout": 30_000,
 }  # fmt: skip
 
-#: Seconds without use after which a connection to a server is asked whether it is still there.
-_IDLE_S = 1.0
+#: Seconds without use after which a connection to a server is asked whether it is still there; more than those between
+#: two looks of a keeper, which would ask each time.
+_IDLE_S = 3.0
 
 #: PostgreSQL ended a transaction because another one was in its way: a deadlock, or no order that fits both.
 _GAVE_WAY = ("40P01", "40001")

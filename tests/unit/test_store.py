@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -570,6 +572,18 @@ def test_a_database_that_others_lock_is_told_so(store: Store, monkeypatch: pytes
         pass
     with other.write():
         pass
+
+
+def test_a_new_database_may_be_opened_by_others_at_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite does not wait for them where it is to change how it keeps its journal."""
+    path = tmp_path / "new.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(engine.time, "sleep", lambda _: other.execute("COMMIT"))
+        with closing(Store.open(f"sqlite:///{path}")) as store:
+            store.check_schema()
 
 
 def test_due_batches_are_counted_up_to_a_limit(fleet_of: Calls) -> None:

@@ -34,11 +34,10 @@ _IDLE_S = 3.0
 #: PostgreSQL ended a transaction because another one was in its way: a deadlock, or no order that fits both.
 _GAVE_WAY = ("40P01", "40001")
 
-_SQLITE_PRAGMAS = (
-    "PRAGMA busy_timeout=30000",  # first: the others may have to wait, too
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA foreign_keys=ON",
-)
+_SQLITE_PRAGMAS = ("PRAGMA busy_timeout=30000", "PRAGMA foreign_keys=ON")
+
+#: Seconds between two tries to change the journal of a file, and tries.
+_TRY_AGAIN_S, _TRIES = 0.02, 500
 
 
 class now(FunctionElement[float]):
@@ -135,6 +134,7 @@ def _sqlite_engine(url: str, path: str | None) -> Engine:
         connection.isolation_level = None  # sqlite3 must not open transactions of its own
         for pragma in _SQLITE_PRAGMAS:
             connection.execute(pragma)
+        _use_wal(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
@@ -147,6 +147,18 @@ def _sqlite_engine(url: str, path: str | None) -> Engine:
         cursor.execute("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Change the journal of a file; where others write to it before that, SQLite does not wait for them, but fails."""
+    for left in reversed(range(_TRIES)):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not left:
+                raise
+            time.sleep(_TRY_AGAIN_S)
 
 
 def _file_engine(url: str, path: str | None) -> Engine:

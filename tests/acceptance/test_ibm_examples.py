@@ -85,6 +85,20 @@ with Session(backend=backend) as session:
     estimator = Estimator(mode=session, options={"default_precision": 0.05})
     costs = [cost_func([x], isa, SparsePauliOp("XX").apply_layout(isa.layout), estimator) for x in (0.0, 0.5, 1.0)]
 assert len(costs) == 3 and session.progress().num_jobs == 3
+
+# two of them at once, told apart by their tags
+from concurrent.futures import ThreadPoolExecutor
+
+def minimize_thread(estimator, x):
+    return cost_func([x], isa, SparsePauliOp("XX").apply_layout(isa.layout), estimator)
+
+with Session(backend=backend), ThreadPoolExecutor() as executor:
+    estimator1 = Estimator()
+    estimator2 = Estimator(options={"environment": {"job_tags": ["nelder-mead"]}})
+    estimator1.options.environment.job_tags = ["cobyla"]
+    futures = [executor.submit(minimize_thread, one, 0.5) for one in (estimator1, estimator2)]
+    assert all(-1 <= future.result() <= 1 for future in futures)
+assert [len(service.jobs(tags=[tag])) for tag in ("cobyla", "nelder-mead")] == [1, 1]
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -11,6 +11,7 @@ from qiskit.primitives import BaseEstimatorV2
 from qiskit.primitives.containers.estimator_pub import EstimatorPub, EstimatorPubLike
 
 from pubworks.primitives.aim import aim_at
+from pubworks.primitives.labels import Environment, Labels
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class EstimatorOptions:
-    """Options of the Estimator: those of Qiskit's ``BackendEstimatorV2``, ``run_options`` and ``stds``."""
+    """Those of Qiskit's ``BackendEstimatorV2``, ``run_options``, ``stds`` and ``environment``."""
 
     #: Standard error that is aimed at where neither the PUB nor ``run`` says; 1 / sqrt(4096).
     default_precision: float = 0.015625
@@ -36,6 +37,12 @@ class EstimatorOptions:
     run_options: dict[str, Any] | None = None
     #: Standard errors as the reference has them, or those of the sum, from the covariance of terms measured together.
     stds: Literal["reference", "covariance"] = "reference"
+    #: ``job_tags``: tags of every job.
+    environment: Environment = field(default_factory=Environment)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.environment, dict):
+            self.environment = Environment(**self.environment)
 
 
 class Estimator(BaseEstimatorV2):  # type: ignore[misc]
@@ -99,9 +106,7 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]
                 run, and where the idempotency key is that of another job; as ``SessionClosed`` where its batch or
                 session takes no more jobs.
         """
-        from pubworks.primitives.labels import Labels
-
-        labels = Labels.check(name, tags, idempotency_key)
+        labels = Labels.check(name, self._options.environment.with_tags(tags), idempotency_key)
         draft, coerced = self._draft(pubs, precision)
         return self._aim.submit(labels.on(draft, coerced), coerced)
 

@@ -18,6 +18,23 @@ if TYPE_CHECKING:
 LONGEST = 200
 
 
+@dataclass
+class Environment:
+    """The part of the options that IBM's runtime calls so: tags of all jobs that are submitted with them."""
+
+    #: Each job gets these tags besides those of its ``run``.
+    job_tags: list[str] | None = None
+
+    def with_tags(self, tags: Iterable[str] | None) -> tuple[str, ...]:
+        """Return the tags of a job that was given these.
+
+        Raises:
+            TypeError: They are one text, or one of them is none.
+            SubmissionError: One is empty or too long.
+        """
+        return check_tags(self.job_tags) + check_tags(tags)
+
+
 @dataclass(frozen=True)
 class Labels:
     """The labels of one job."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +11,7 @@ from qiskit.primitives import BaseSamplerV2
 from qiskit.primitives.containers.sampler_pub import SamplerPub, SamplerPubLike
 
 from pubworks.primitives.aim import aim_at
+from pubworks.primitives.labels import Environment, Labels
 
 if TYPE_CHECKING:
     from qiskit.providers import BackendV2
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class SamplerOptions:
-    """Options of the Sampler; the same as those of Qiskit's ``BackendSamplerV2``."""
+    """Options of the Sampler: those of Qiskit's ``BackendSamplerV2``, and ``environment``."""
 
     #: Shots where neither the PUB nor ``run`` says.
     default_shots: int = 1024
@@ -32,6 +33,12 @@ class SamplerOptions:
     seed_simulator: int | None = None
     #: Further options for ``backend.run``; JSON values.
     run_options: dict[str, Any] | None = None
+    #: ``job_tags``: tags of every job.
+    environment: Environment = field(default_factory=Environment)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.environment, dict):
+            self.environment = Environment(**self.environment)
 
 
 class Sampler(BaseSamplerV2):  # type: ignore[misc]
@@ -95,9 +102,7 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc]
                 run, and where the idempotency key is that of another job; as ``SessionClosed`` where its batch or
                 session takes no more jobs.
         """
-        from pubworks.primitives.labels import Labels
-
-        labels = Labels.check(name, tags, idempotency_key)
+        labels = Labels.check(name, self._options.environment.with_tags(tags), idempotency_key)
         draft, coerced = self._draft(pubs, shots)
         return self._aim.submit(labels.on(draft, coerced), coerced)
 

@@ -175,7 +175,7 @@ def test_a_result_that_is_never_there_leaves_those_of_its_run(client: Client) ->
     """Nobody knows whose it is, so the run is halved until it is alone."""
     circuits = [circuit().copy(name) for name in ("a", "b", "lost", "d")]
     job = run(client, LosesOneBackend(AER), circuits)
-    with pytest.raises(JobFailed, match=r"1 PUBs failed\. PUB 2: .* returned 0 results for 1 circuits"):
+    with pytest.raises(JobFailed, match=r"1 PUB failed\. PUB 2: .* returned 0 results for 1 circuits"):
         job.result()
     assert job.result(partial=True).metadata["pubs"] == [0, 1, 3]
 

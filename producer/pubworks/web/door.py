@@ -41,6 +41,12 @@ def is_page(path: str) -> bool:
     return _first(path) in _PAGES | _SERVICE
 
 
+def takes_cookie(scope: Scope) -> bool:
+    """Return whether a request may be a browser's that is logged in: at a page, or where it looks for one in vain."""
+    path = scope["path"]
+    return is_page(path) or (scope["method"] == "GET" and wants_html(scope) and _first(path) != "v1")
+
+
 def is_open(path: str) -> bool:
     """Return whether a path is answered to everybody."""
     return path == LOGIN or path.startswith(STATIC)

@@ -115,7 +115,7 @@ class Gate:
     def _judge(self, scope: Scope) -> Principal:
         """Return who asks: by a token; at the page, and nowhere else, also by the cookie of a login."""
         kind, _, token = header(scope, b"authorization").partition(" ")
-        secret = door.cookie(scope, door.COOKIE) if door.is_page(scope["path"]) else ""
+        secret = door.cookie(scope, door.COOKIE) if door.takes_cookie(scope) else ""
         with self.desk.session.store.read() as connection:
             if kind.lower() == "bearer" and token:
                 return tokens.judge(connection, token.strip())

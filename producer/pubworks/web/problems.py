@@ -72,7 +72,7 @@ def kind_of(error: errors.PubworksError) -> Kind:
 
 def problem_of(error: errors.PubworksError, scope: Scope) -> Response:
     """Return the answer that tells an error; what is the server's fault goes to the log instead."""
-    if isinstance(error, errors.NotAuthenticated) and door.wants_html(scope) and door.is_page(scope["path"]):
+    if isinstance(error, errors.NotAuthenticated) and door.wants_html(scope) and door.takes_cookie(scope):
         return _to_login(scope)
     kind = kind_of(error)
     detail = masked(str(error))

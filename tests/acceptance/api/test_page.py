@@ -106,6 +106,16 @@ def test_a_browser_may_do_little_with_a_page(served: Any) -> None:
         assert "immutable" in http.get(script).headers["cache-control"]
 
 
+def test_a_page_that_is_not_there_is_told_as_a_page(served: Any) -> None:
+    with browser(served, "ann", Scope.READ) as http:
+        answer = http.get("/nothing")
+        assert (answer.status_code, 'href="/jobs"' in answer.text) == (404, True)
+        assert http.get("/v1/jobs").status_code == 401
+        assert http.post("/nothing").status_code == 401
+    with httpx.Client(base_url=served.url, headers=HTML, trust_env=False) as http:
+        assert http.get("/nothing").headers["location"] == "/login?next=%2Fnothing"
+
+
 def test_what_people_write_stays_text(served: Any) -> None:
     evil = "<script>alert(1)</script>"
     job = served.job(owner="ann", name=evil, tags=('"><img src=x onerror=alert(1)>',))

@@ -122,6 +122,12 @@ def secure(scope: Scope) -> bool:
     return scope["scheme"] == "https" or header(scope, b"x-forwarded-proto") == "https"
 
 
+def base_url(scope: Scope) -> str:
+    """Return the URL by which a browser reaches this server; nothing in it needs a quote."""
+    host = "".join(char for char in header(scope, b"host") if char.isalnum() or char in ".-:[]_")
+    return f"{'https' if secure(scope) else 'http'}://{host}"
+
+
 def state(scope: Scope) -> MutableMapping[str, Any]:
     """Return what was found out about a request."""
     found: MutableMapping[str, Any] = scope.setdefault("state", {})

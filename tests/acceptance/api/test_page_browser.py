@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -103,7 +105,11 @@ def test_times_are_told_by_their_age_and_lines_can_be_copied(chromium: Browser, 
         assert time.get_attribute("title").endswith(" UTC")  # type: ignore[union-attr]
         page.get_by_role("button", name="Copy").first.click()
         expect(page.get_by_role("button", name="Copied")).to_be_visible()
-        assert f'Client().job("{job}")' in page.evaluate("navigator.clipboard.readText()")
+        lines = page.evaluate("navigator.clipboard.readText()")
+        assert f'Client("{served_page.url}").job("{job}")' in lines
+    environment = {**os.environ, "PUBWORKS_TOKEN": served_page.token("dora", Scope.READ)}
+    script = [sys.executable, "-c", f"{lines}; print(len(result))"]
+    assert subprocess.run(script, env=environment, capture_output=True, check=True).stdout == b"0\n"
 
 
 def test_a_page_needs_no_script(chromium: Browser, served_page: Any) -> None:

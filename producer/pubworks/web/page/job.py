@@ -16,6 +16,7 @@ from pubworks.primitives.timeline import timeline
 from pubworks.states import BatchState, JobState, Scope
 from pubworks.store.audit import because
 from pubworks.views import batches, documents
+from pubworks.web import door
 from pubworks.web.desk import Submitter
 from pubworks.web.page.draw.flow import flow
 from pubworks.web.page.draw.grid import Piece, grid, note
@@ -79,7 +80,7 @@ def _look(visit: Visit, job: Job, asked: JobView) -> dict[str, Any]:
         "table": _table(views, asked),
         "result": shown_result(visit.desk, job, asked.pub, asked.at),
         "events": [documents.of_event(event) for event in reversed(_events(visit, job))],
-        "lines": _lines(job.job_id()),
+        "lines": _lines(job.job_id(), door.base_url(visit.request.scope)),
         "asked": asked,
     }
 
@@ -130,10 +131,10 @@ def _table(views: list[BatchView], asked: JobView) -> _Table:
     return _Table(rows, asked.first, len(wanted), max((sum(view.spans) for view in rows), default=0.0))
 
 
-def _lines(job_id: str) -> dict[str, str]:
+def _lines(job_id: str, url: str) -> dict[str, str]:
     """Return what to type to have the job elsewhere."""
-    python = f'from pubworks.client import Client\n\njob = Client().job("{job_id}")\nresult = job.result()'
-    return {"Python": python, "Shell": f"pubworks watch {job_id}\npubworks result {job_id}"}
+    python = f'from pubworks.client import Client\n\njob = Client("{url}").job("{job_id}")\nresult = job.result()'
+    return {"Python": python, "Shell": f"export PUBWORKS_URL={url}\npubworks watch {job_id}\npubworks result {job_id}"}
 
 
 serve(router, "/jobs/{job_id}", _sheet)

@@ -121,7 +121,7 @@ def _entries(session: Session, limit: int) -> list[dict[str, Any]]:
 
 def by_hand(what: str, why: str | None) -> AbstractContextManager[None]:
     """Have what this command changes be told of in the audit."""
-    from pubworks.store.audit import Author, acting
+    from pubworks.store.authors import Author, acting
 
     return acting(Author(f"cli:{account()}", f"pubworks {what}", why))
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pubworks import errors
 from pubworks.errors import ConfigError, NotAllowed, NotAuthenticated, PubworksError, ServerUnreachable, TooManyRequests
+from pubworks.store.authors import LONGEST_WHY, current
 
 if TYPE_CHECKING:
     import ssl
@@ -135,7 +136,8 @@ class Wire:
             repeatable: Whether to have it changed twice is the same as once.
         """
         try:
-            return _json(self._ask(method, path, Attempts(PATIENCE_S, repeatable=repeatable), json=body))
+            attempts = Attempts(PATIENCE_S, repeatable=repeatable)
+            return _json(self._ask(method, path, attempts, json=body, headers=_reason()))
         except ServerUnreachable as error:
             if repeatable or _was_not_sent(error):
                 raise
@@ -312,6 +314,13 @@ def _was_not_sent(error: Exception) -> bool:
     import httpx
 
     return isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout)
+
+
+def _reason() -> dict[str, bytes]:
+    """Return the header that says why, where the command was told it."""
+    author = current()
+    why = " ".join((author.why or "").split()) if author else ""
+    return {"X-Reason": why[:LONGEST_WHY].encode()} if why else {}
 
 
 def _said(params: Params | None) -> dict[str, Any]:

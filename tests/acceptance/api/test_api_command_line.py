@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from pubworks.cli.main import app
 from pubworks.client import Client
 from pubworks.states import Scope
+from pubworks.store import audit
 from pubworks.testing.qpu.process import RunningQpu, running_qpu
 from pubworks.testing.servers import eventually
 
@@ -138,9 +139,12 @@ def test_a_command_says_over_the_server_what_it_says_of_the_database(
 
 
 def test_what_is_missing_of_a_job_is_retried(place: Place, partial: str) -> None:
-    assert place.run("retry", partial) == (
+    assert place.run("retry", partial, "--why", "mended:\n für alle") == (
         0, "", f"Job {partial}: 1 batch is run again.\nWatch it: pubworks watch {partial}\n",
     )  # fmt: skip
+    with place.served.client.store.read() as connection:
+        told = [row.why for row in audit.entries(connection, 10) if row.what == f"POST /v1/jobs/{partial}/retry"]
+    assert told == ["mended: für alle"]
     assert place.run("watch", partial)[0] == 1
     code, _, err = place.run("result", partial, "-o", "found.json")
     assert (code, "PUB 1: " in err) == (1, True)

@@ -73,6 +73,8 @@ def test_many_jobs_are_cancelled_by_their_owner_alone(served: Any) -> None:
         assert olga.post("/v1/jobs", files={"job": (None, shared)}).status_code == 201
         assert carl.post("/v1/jobs/cancel", json={"tags": ["mass"]}).json() == {"cancelled": 0}
         assert carl.post("/v1/jobs/cancel", json={}).status_code == 422
+        nothing = carl.post("/v1/jobs/cancel", json={"session": "nothing"})
+        assert problem(nothing) == (404, "SessionNotFound", "NOT_FOUND")
 
 
 def test_the_parts_of_a_job_are_for_those_who_may_see_it(served: Any) -> None:

@@ -18,6 +18,7 @@ from pubworks.store.records import Wanted
 from pubworks.views import documents
 from pubworks.web import models
 from pubworks.web.desk import AtDesk, Desk, Reader, Submitter
+from pubworks.web.routes.sessions import own
 
 if TYPE_CHECKING:
     from pubworks.primitives.job import Job
@@ -95,7 +96,8 @@ class CancelRequest(BaseModel):
 @router.post("/cancel", response_model=models.CancelledJobs)
 def cancel_jobs(asked: CancelRequest, desk: AtDesk, who: Submitter) -> dict[str, int]:
     """Cancel one's own open jobs with all of these tags, of this session; for operators, everybody's."""
-    found = Wanted(None, states=OPEN, tags=tuple(asked.tags), session=asked.session, viewer=who.viewer)
+    session = asked.session and own(desk, asked.session, who).id
+    found = Wanted(None, states=OPEN, tags=tuple(asked.tags), session=session, viewer=who.viewer)
     records = [record for record, _ in desk.client.ledger.jobs(found) if who.viewer in (None, record.owner)]
     return {"cancelled": sum(desk.client.ledger.cancel(record.id) for record in records)}
 

@@ -20,7 +20,7 @@ from pubworks.backends.adapter import Adapter
 from pubworks.errors import NothingToRetry, StoreUnreachable
 from pubworks.policy import Policy
 from pubworks.states import JobState
-from pubworks.store import batches, cancelling, claiming, doubts, fleet, jobs, limits, tables
+from pubworks.store import batches, cancelling, claiming, doubts, fleet, flights, jobs, limits, tables
 from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Run, Slice
 from pubworks.store.store import Store
 from pubworks.testing.servers import eventually
@@ -403,7 +403,7 @@ INSERT INTO jobs SELECT (made).* FROM generate_series(1, 5000) i, jobs j, jsonb_
 
 
 @pytest.mark.servers
-def test_a_keeper_reads_a_few_of_many_batches(new_postgresql):
+def test_who_looks_for_what_is_due_reads_a_few_of_many_batches(new_postgresql):
     """Before PostgreSQL knows of them, too, and where many are not due yet."""
     store = Store(new_postgresql)
     store.upgrade()
@@ -411,7 +411,8 @@ def test_a_keeper_reads_a_few_of_many_batches(new_postgresql):
     with store.write() as connection:
         connection.execute(text(_MANY_JOBS))
         for state, due_at, lease_until in (
-            ("DONE", None, None), ("PENDING", 1e11, None), ("IN_FLIGHT", 1e11, None), ("CLAIMED", None, 1e11),
+            ("DONE", None, None), ("PENDING", 1e11, None), ("IN_FLIGHT", 1e11, None), ("UNCERTAIN", 1e11, None),
+            ("CLAIMED", None, 1e11),
         ):  # fmt: skip
             values = {"state": state, "due_at": due_at, "lease_until": lease_until}
             connection.execute(text(_MANY), values)
@@ -423,17 +424,16 @@ def test_a_keeper_reads_a_few_of_many_batches(new_postgresql):
 
 
 def assert_short(store: Store) -> None:
-    with store.read() as connection:
-        query = fleet._CHORES.compile(connection)
-        values = {
-            **query.params,
-            "p_names": '["aer", "b"]',
-            "p_window": 8,
-            "p_late": 2.0,
-            "p_grace": 10.0,
-            "p_worker": "w",
-        }
-        plan = list(connection.exec_driver_sql(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {query}", values).scalars())
-    read = [float(found.split("rows=")[1].split()[0]) for found in plan if "rows=" in found]
-    removed = [int(found.split(": ")[1]) for found in plan if "Removed by" in found]
-    assert max(read + removed) < 100, "\n".join(plan)
+    """Assert that keepers, watchers and those who look runs in doubt up read no more than a few rows."""
+    few = {"p_names": '["aer", "b"]', "p_window": 8, "p_late": 2.0, "p_grace": 10.0, "p_worker": "w"}
+    of_one = {"p_backend": "aer", "p_most": 8, "p_longest": 30.0, "p_lag": 0.1, "p_owner": "w", "p_lease": 60.0}
+    claims = (claiming._STANDS, claiming._TAKE_AT_ONCE, claiming._TAKE_UNLIMITED, *claiming._TAKE.values())
+    for statement in (fleet._CHORES, flights._DUE, doubts._DUE, *claims):
+        with store.write() as connection:
+            query = statement.compile(connection)
+            explain = f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {query}"
+            plan = list(connection.exec_driver_sql(explain, query.params | few | of_one).scalars())
+            connection.rollback()
+        read = [float(found.split("rows=")[1].split()[0]) for found in plan if "rows=" in found]
+        removed = [int(found.split(": ")[1]) for found in plan if "Removed by" in found]
+        assert max(read + removed) < 100, "\n".join(plan)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, case, func, select, union_all
 from pubworks.policy import Policy
 from pubworks.states import BatchState, JobState, RunState
 from pubworks.store import limits, sessions
-from pubworks.store.engine import now
+from pubworks.store.engine import now, now_once
 from pubworks.store.records import Claim, Slice, Taken
 from pubworks.store.statements import PENDING, record
 from pubworks.store.tables import batches, jobs, provider_jobs
@@ -53,7 +53,7 @@ def claim(
     return Taken(claims, wait_s, why, limits.is_troubled(limited))
 
 
-_IS_DUE = (batches.c.state == PENDING, batches.c.due_at <= now(), batches.c.finished_at.is_(None))
+_IS_DUE = (batches.c.state == PENDING, batches.c.due_at <= now_once(), batches.c.finished_at.is_(None))
 _ANY_DUE = select(batches.c.id).where(batches.c.backend == bindparam("p_backend"), *_IS_DUE).exists()
 
 

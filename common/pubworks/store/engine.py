@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, ScalarSelect, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -46,6 +46,14 @@ class now(FunctionElement[float]):
     type = Float()
     inherit_cache = True
     name = "now"
+
+
+def now_once() -> ScalarSelect[float]:
+    """Return the database's clock, read once in a statement: what is older, an index can tell.
+
+    PostgreSQL reads a clock that goes on anew for each row, and so reads each row.
+    """
+    return select(now()).scalar_subquery()
 
 
 @compiles(now, "sqlite")

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from pubworks.errors import WorkerNotFound
 from pubworks.states import LEASED
-from pubworks.store.engine import each_of, now
+from pubworks.store.engine import each_of, now, now_once
 from pubworks.store.records import BackendFacts
 from pubworks.store.sessions import ANY_OVER
 from pubworks.store.statements import insert_new, one_of
@@ -104,8 +104,7 @@ def _is_late(state: str) -> ColumnElement[int]:
 
 
 def _waiting() -> ColumnElement[int]:
-    time = select(now()).scalar_subquery()  # read once, so that an index tells what is due
-    due = select(batches.c.id).where(*_OF_SERVED, batches.c.state == "PENDING", batches.c.due_at <= time)
+    due = select(batches.c.id).where(*_OF_SERVED, batches.c.state == "PENDING", batches.c.due_at <= now_once())
     window = due.order_by(batches.c.due_at).limit(bindparam("p_window")).correlate(_SERVED).subquery()
     return select(func.count()).select_from(window).correlate(_SERVED).scalar_subquery()
 

@@ -12,7 +12,7 @@ from pubworks.policy import Policy
 from pubworks.states import BatchState, JobState, RunState
 from pubworks.store import limits
 from pubworks.store.claiming import CLAIMED, FAILING, to_claim
-from pubworks.store.engine import now
+from pubworks.store.engine import now, now_once
 from pubworks.store.records import Claim, Look
 from pubworks.store.statements import in_order, record
 from pubworks.store.tables import batches, jobs, provider_jobs
@@ -117,7 +117,7 @@ def _due_now(state: BatchState, slack: float) -> Any:
         select(batches.c.id)
         .where(
             batches.c.backend == bindparam("p_backend"), batches.c.state == state,
-            batches.c.due_at <= now() + slack, batches.c.finished_at.is_(None),
+            batches.c.due_at <= now_once() + slack, batches.c.finished_at.is_(None),
         )
         .order_by(batches.c.due_at)
         .limit(bindparam("p_most"))

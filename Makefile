@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := $(VENV)/.ready
 # Test files that run at the same time: many of them wait for servers and workers.
-AT_ONCE ?= 2
+AT_ONCE ?= 3
 # Real packages cannot all live in one environment; tests/providers says which are in which.
 PROVIDER_SETS ?= one two oldest
 PROVIDER_VERDICTS = $(PROVIDER_SETS:%=.venv-providers-%/verdicts.json)

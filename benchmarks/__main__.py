@@ -23,6 +23,7 @@ _ALL = (
     "in_flight",
     "api",
     "watchers",
+    "page",
 )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -144,6 +146,19 @@ def _delete_queue(stage: Stage, random: Random) -> Healing:
     return None
 
 
+def _restart_rabbitmq(stage: Stage, random: Random) -> Healing:
+    """Restart the machine's own RabbitMQ, where this process may."""
+    control = shutil.which("rabbitmqctl")
+    if control is None:
+        return None
+    subprocess.run([control, "stop_app"], check=True, capture_output=True)
+    return random.uniform(0.1, 2.0), lambda: _start_rabbitmq(control)
+
+
+def _start_rabbitmq(control: str) -> None:
+    subprocess.run([control, "start_app"], check=True, capture_output=True)
+
+
 def _away(which: str, least_s: float, most_s: float) -> Callable[[Stage, Random], Healing]:
     def strike(stage: Stage, random: Random) -> Healing:
         server: Server = getattr(stage, which)
@@ -185,6 +200,7 @@ FAULTS = {
     "Redis flushed": Fault(_flush, 2, "redis"),
     "Redis restarted empty": Fault(_away("broker", 0.1, 2.0), 1, "redis"),
     "RabbitMQ queue deleted": Fault(_delete_queue, 2, "rabbitmq"),
+    "RabbitMQ restarted": Fault(_restart_rabbitmq, 1, "rabbitmq"),
     "PostgreSQL restarted": Fault(_away("database", 0.0, 0.5), 1, "postgresql"),
     "PostgreSQL away for 10 s": Fault(_away("database", 10.0, 10.0), 0.2, "postgresql"),
     "storm of 429": Fault(_next(too_many_next=(1, 5)), 2),

@@ -94,12 +94,8 @@ def _fields(view: BackendView) -> list[tuple[str, Any]]:
 @app.command()
 def forget(name: Name, why: Why = None) -> None:
     """Forget the limits that a provider taught by refusing runs; it may teach them again."""
-    from pubworks.store import fleet
-
-    with opened() as session:
-        check_name(session, name)
-        with by_hand(f"backends forget {name}", why), session.store.write() as connection:
-            forgotten = fleet.forget(connection, name)
+    with reached() as ledger, by_hand(f"backends forget {name}", why):
+        forgotten = ledger.forget(name)
     if forgotten:
         render.say(f"Forgotten what {name} taught. Workers that run keep it until they are started again.")
     else:

@@ -8,7 +8,7 @@ import typer
 
 from pubworks.cli import render
 from pubworks.cli.jobs import AsJson
-from pubworks.cli.session import opened, reached
+from pubworks.cli.session import reached
 from pubworks.cli.token import Why, by_hand
 from pubworks.clock import seconds_of
 
@@ -48,9 +48,6 @@ def drain(
     What is not finished after its shutdown_grace_s seconds goes back to the queue. What keeps workers running, such as
     pubworks up, starts another in its place.
     """
-    from pubworks.store import fleet
-
-    said = by_hand(f"workers drain {worker_id}", why)
-    with opened() as session, said, session.store.write() as connection:
-        row = fleet.drain(connection, worker_id, session.settings.lease_s)
-    render.say(f"Worker {row.id} on {row.host} takes nothing more, finishes what it runs, and ends.")
+    with reached() as ledger, by_hand(f"workers drain {worker_id}", why):
+        known = ledger.drain(worker_id)
+    render.say(f"Worker {known['id']} on {known['host']} takes nothing more, finishes what it runs, and ends.")

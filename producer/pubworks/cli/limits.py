@@ -8,9 +8,9 @@ import typer
 
 from pubworks.cli import complete, render
 from pubworks.cli.jobs import AsJson
-from pubworks.cli.session import opened
+from pubworks.cli.session import reached
 from pubworks.cli.token import Why, by_hand
-from pubworks.views.limits import Limits, change, check_name, document, look
+from pubworks.views.limits import Limits, document
 
 if TYPE_CHECKING:
     from pubworks.policy import Quota, Rate
@@ -41,12 +41,12 @@ def limits(
     for key, text in (("submit", submit), ("requests", requests)):
         changes |= {} if text is None else {key: _rate(f"--{key}", text)}
     changes |= {} if in_flight is None else {"in_flight": _number("--in-flight", in_flight)}
-    with opened() as session:
-        check_name(session, name)
+    with reached() as ledger:
+        found = ledger.limits(name)
         if changes:
             with by_hand(f"backends limits {name}", why):
-                change(session, name, changes)
-        found = look(session, name)
+                ledger.set_limits(name, changes)
+            found = ledger.limits(name)
     if as_json:
         render.emit(document(name, found))
         return

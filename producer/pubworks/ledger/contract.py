@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Wanted,
     )
     from pubworks.views.held import Decision, HeldBatch
+    from pubworks.views.limits import Limits
     from pubworks.views.session import JobView
     from pubworks.views.sessions import SessionView
 
@@ -233,6 +234,26 @@ class Ledger(Protocol):
 
     def workers(self) -> list[dict[str, Any]]:
         """Return the workers that are alive, as ``workers --json`` shows them."""
+
+    def drain(self, worker: str) -> dict[str, Any]:
+        """Have the worker whose id starts, or ends, so take nothing more and end. Returns it as :meth:`workers` does.
+
+        Raises:
+            WorkerNotFound: No live worker, or several, have such an id, or it lives inside another program.
+        """
+
+    def limits(self, backend: str) -> Limits:
+        """Return how much of a backend the fleet may use, and how that stands.
+
+        Raises:
+            ConfigError: No backend has this name.
+        """
+
+    def forget(self, backend: str) -> bool:
+        """Forget the limits that a backend's provider taught. Returns whether there were any."""
+
+    def set_limits(self, backend: str, changes: dict[str, Any]) -> None:
+        """Change limits of a backend, by the names of ``Quota``, for the whole fleet; None lifts one."""
 
     def held(self) -> list[HeldBatch]:
         """Return the batches that wait for a decision, oldest first."""

@@ -25,6 +25,7 @@ from pubworks.views.sessions import SessionView
 
 if TYPE_CHECKING:
     from pubworks.planning.quote import Plan
+    from pubworks.views.limits import Limits
 
 Document = Mapping[str, Any]
 
@@ -88,6 +89,21 @@ def session_view_of(document: Document) -> SessionView:
     """Return a session with how far its jobs are."""
     progress = SessionProgress(document["jobs"], document["batches"])
     return SessionView(session_of(document), progress, document["usage_s"])
+
+
+def limits_of(document: Document, time_now: float) -> Limits:
+    """Return the limits of a backend, and how they stand at a time of the server's database."""
+    from pubworks.policy import Quota
+    from pubworks.store.standing import Standing
+    from pubworks.views.limits import Limits
+
+    quota, configured = (Quota.model_validate(document[name]) for name in ("limits", "configured"))
+    same = ("submissions_left", "requests_left", "in_flight", "window", "snooze_reason", "failures", "failure_reason")
+    snoozed_until, probe_at = _time(document["snoozed_until"]), _time(document["next_probe_at"])
+    stands = Standing(
+        quota=quota, **_some(document, same), snoozed_until=snoozed_until, probe_at=probe_at, now=time_now
+    )
+    return Limits(quota, configured, stands)
 
 
 def plan_of(document: Document) -> Plan:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from pubworks.errors import ConfigError
 from pubworks.ledger import parcels, parsing
 from pubworks.ledger.wire import PATIENCE_S, WAITING_S, Attempts, Wire
+from pubworks.policy import Quota
 from pubworks.states import BatchState, JobState
 from pubworks.store.records import (
     BackendFacts,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pubworks.states import Mode
     from pubworks.store.records import JobDraft
     from pubworks.views.held import Decision, HeldBatch
+    from pubworks.views.limits import Limits
     from pubworks.views.session import JobView
     from pubworks.views.sessions import SessionView
 
@@ -285,6 +287,19 @@ class RemoteLedger:
 
     def workers(self) -> list[dict[str, Any]]:
         return list(self._wire.get("/v1/workers")["workers"])
+
+    def drain(self, worker: str) -> dict[str, Any]:
+        return dict(self._wire.send("POST", f"/v1/workers/{_quoted(worker)}/drain"))
+
+    def limits(self, backend: str) -> Limits:
+        return parsing.limits_of(self._wire.get(f"/v1/backends/{_quoted(backend)}/limits"), self.now())
+
+    def forget(self, backend: str) -> bool:
+        return bool(self._wire.send("POST", f"/v1/backends/{_quoted(backend)}/forget")["forgotten"])
+
+    def set_limits(self, backend: str, changes: dict[str, Any]) -> None:
+        said = Quota(**changes).model_dump(mode="json", include=set(changes))
+        self._wire.send("PATCH", f"/v1/backends/{_quoted(backend)}/limits", said, repeatable=True)
 
     def held(self) -> list[HeldBatch]:
         return [parsing.held_of(one) for one in self._wire.get("/v1/held")["held"]]

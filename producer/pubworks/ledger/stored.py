@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from pubworks.store.store import Store
     from pubworks.views.held import Decision, HeldBatch
+    from pubworks.views.limits import Limits
     from pubworks.views.session import JobView, Session
     from pubworks.views.sessions import SessionView
 
@@ -383,6 +384,32 @@ class StoredLedger:
         with self.store.read() as connection:
             rows = fleet.list_workers(connection, self._session.settings.lease_s)
         return [worker_document(row) for row in rows]
+
+    def drain(self, worker: str) -> dict[str, Any]:
+        from pubworks.store import fleet
+        from pubworks.views.fleet import worker_document
+
+        with self.store.write() as connection:
+            return worker_document(fleet.drain(connection, worker, self._session.settings.lease_s))
+
+    def limits(self, backend: str) -> Limits:
+        from pubworks.views.limits import check_name, look
+
+        check_name(self._session, backend)
+        return look(self._session, backend)
+
+    def forget(self, backend: str) -> bool:
+        from pubworks.store import fleet
+        from pubworks.views.limits import check_name
+
+        check_name(self._session, backend)
+        with self.store.write() as connection:
+            return fleet.forget(connection, backend)
+
+    def set_limits(self, backend: str, changes: dict[str, Any]) -> None:
+        from pubworks.views.limits import change
+
+        change(self._session, backend, changes)
 
     def held(self) -> list[HeldBatch]:
         from pubworks.views.held import list_held

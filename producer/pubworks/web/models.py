@@ -109,6 +109,12 @@ class CancelledJobs(_Model):
     cancelled: int = Field(examples=[3])
 
 
+class Forgotten(_Model):
+    """Whether limits that a provider taught were forgotten."""
+
+    forgotten: bool = Field(description="Whether there were any.", examples=[True])
+
+
 class Session(_Model):
     """A session, or a batch of jobs, that belong together. Times are ISO 8601 in UTC."""
 

@@ -128,7 +128,9 @@ def partial(place: Place) -> str:
     "list --session nothing", "status nothing", "result nothing", "retry nothing", "cancel --tag none", "held",
     "watch", "held --json", "batch list --json", "session show nothing", "resolve nothing fail --yes",
     "submit nothing.qpy -b basic", "submit bell.qpy -b nothing", "plan bell.qpy -b basic --json",
-    "submit bell.qpy --session nothing",
+    "submit bell.qpy --session nothing", "backends limits picky --json", "backends limits nothing",
+    "backends limits vendor", "backends limits vendor --submit often", "workers drain nothing", "backends forget picky",
+    "backends forget nothing",
 ])  # fmt: skip
 def test_a_command_says_over_the_server_what_it_says_of_the_database(
     place: Place, done: str, partial: str, command: str
@@ -158,6 +160,24 @@ def test_the_fleet_is_shown(place: Place, done: str) -> None:
     over, straight = (json.loads(run("workers", "--json")[1])["workers"] for run in (place.run, place.straight))
     assert [one["id"] for one in over] == [one["id"] for one in straight]
     assert "embedded" in place.run("workers")[1]
+
+
+def test_limits_are_set_and_shown(place: Place) -> None:
+    set_to = ("backends", "limits", "picky", "--submit", "20/s burst 4", "--in-flight", "3", "--json")
+    code, out, _ = place.run(*set_to, "--why", "the vendor asked")
+    assert (code, json.loads(out)["limits"]) == (0, {"submit": "20/s burst 4", "requests": None, "in_flight": 3})
+    assert json.loads(out) == json.loads(place.straight("backends", "limits", "picky", "--json")[1])
+    shown = place.run("backends", "limits", "picky", "--submit", "none")
+    assert shown == place.straight("backends", "limits", "picky")
+    assert "0 of 3" in shown[1]
+    with place.served.client.store.read() as connection:
+        told = [row.why for row in audit.entries(connection, 10) if row.what == "PATCH /v1/backends/picky/limits"]
+    assert told == [None, "the vendor asked"]
+
+
+def test_a_worker_is_not_drained_with_its_program(place: Place) -> None:
+    (worker,) = json.loads(place.run("workers", "--json")[1])["workers"]
+    assert place.run("workers", "drain", worker["id"]) == place.straight("workers", "drain", worker["id"])
 
 
 def test_sessions_are_opened_used_and_closed(place: Place) -> None:

@@ -74,6 +74,14 @@ def set_limits(name: Name, changes: LimitChanges, desk: AtDesk, _who: Operator) 
     return limits.document(name, limits.look(desk.session, name))
 
 
+@router.post("/backends/{name}/forget", response_model=models.Forgotten)
+def forget(name: Name, desk: AtDesk, _who: Operator) -> dict[str, Any]:
+    """Forget the limits that a backend's provider taught by refusing runs; it may teach them again."""
+    limits.check_name(desk.session, name)
+    with desk.session.store.write() as connection:
+        return {"forgotten": fleet.forget(connection, name)}
+
+
 @router.get("/workers", response_model=models.Workers)
 def workers(desk: AtDesk, _who: Reader) -> dict[str, Any]:
     """List the workers that are alive."""

@@ -14,7 +14,7 @@ from pubworks.backends.spec import BackendSpec
 from pubworks.errors import ConfigError, PubworksError, StoreError
 from pubworks.policy import Policy
 from pubworks.settings import Settings
-from pubworks.store import batches, fleet
+from pubworks.store import batches, fleet, limits
 from pubworks.store.records import BackendFacts
 from pubworks.store.store import Store
 from pubworks.telemetry import log
@@ -24,6 +24,9 @@ from pubworks.worker.spool import Spool
 
 #: For backend objects that are not configured. Most are simulators: what fails there soon fails again.
 _LIVE_POLICY = Policy(max_attempts=3, backoff_s=0.1)
+
+#: Most seconds that a process waits until it may ask a provider what a backend is like.
+_ASK_S = 30.0
 
 
 class Station:
@@ -62,13 +65,31 @@ class Station:
         if self._waits:
             runner.wait_for_room()
 
-    def describe(self, backend: str) -> BackendFacts:
-        """Build a backend and store what it is like, or why it cannot be built."""
+    def describe(self, backend: str) -> None:
+        """Build a backend and store what it is like, or why it cannot be built; once, whoever asks how often.
+
+        Where its provider is not to be asked for long, that is left to the next who asks.
+        """
         spec = registry.find(self.settings, backend)
+        if self._is_described(spec) or not self._may_ask(backend) or self._is_described(spec):
+            return
         facts = describe(spec)
         with self.store.write() as connection:
             fleet.describe_backend(connection, facts)
-        return facts
+
+    def _is_described(self, spec: BackendSpec) -> bool:
+        with self.store.read() as connection:
+            facts = fleet.get_backend(connection, spec.name)
+        return facts is not None and facts.spec == spec.digest and facts.error is None
+
+    def _may_ask(self, backend: str) -> bool:
+        """Wait until one request may be made of a backend's provider: to build it may be one."""
+        until = time.monotonic() + _ASK_S
+        while True:
+            with self.store.write(durable=False) as connection:
+                wait = limits.take_request(connection, backend, Policy())
+            if not wait or time.monotonic() + wait > until or self._stopped.wait(wait):
+                return not wait
 
     def stop(self, wait_s: float) -> None:
         """Stop running, within some seconds, and hand back what is held so that others take it up at once."""

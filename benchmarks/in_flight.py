@@ -63,7 +63,7 @@ def _capped() -> Figure:
 
 def _under_a_rate() -> Iterator[Figure]:
     """Eight workers under a cap of requests per second."""
-    more = 'max_circuits = 1\nlimits = { requests = "20/s burst 2" }'
+    more = 'max_circuits = 1\nlimits = { requests = "20/s" }'
     with running_qpu() as qpu, servers(_config(qpu, more)) as client, workers(client, 8, "qpu"):
         sampler = _sampler(client, qpu, requests_per_second=20.0, burst=4)
         job = sampler.run([bell()] * 200)

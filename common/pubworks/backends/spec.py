@@ -71,7 +71,7 @@ class BackendSpec:
         Raises:
             ConfigError: Names the backend, what fails (import, secret, call) and where to mend it.
         """
-        factory = load(self.factory, f"Backend {self.name!r}")
+        factory = self.load_factory()
         secrets = self._read_secrets()
         keep_secret([*secrets.values(), *secret_arguments(self.arguments)])  # providers repeat them in their errors
         arguments = {**self.arguments, **secrets}
@@ -82,6 +82,14 @@ class BackendSpec:
                 f"Backend {self.name!r}: {self.factory} failed with {type(error).__name__}: {masked(str(error))}. "
                 f"Check its arguments ({', '.join(arguments) or 'none'}) in [backends.{self.name}]."
             ) from error
+
+    def load_factory(self) -> Any:
+        """Import what makes the backend, and return it.
+
+        Raises:
+            ConfigError: It cannot be imported.
+        """
+        return load(self.factory, f"Backend {self.name!r}")
 
     def _read_secrets(self) -> dict[str, str]:
         missing = sorted(variable for variable in self.secrets.values() if variable not in os.environ)

@@ -5,12 +5,16 @@ Every call of the provider's code (build, run, status, result) happens in the ru
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 
+from qiskit import QuantumCircuit
+
+from pubworks.backends.adapter import Adapter
 from pubworks.backends.causes import Cause, Phase, Verdict, judge
 from pubworks.errors import ConfigError, StoreUnreachable
 from pubworks.policy import Policy
@@ -236,7 +240,9 @@ class Runner:
             with self._store.write() as connection:
                 limits.answers(connection, self.backend)
         self._here = RunsHere(self._desk, self._room, self._wake, self.ring)
-        self._watch = Watch(self._desk) if self._desk.adapter.detachable else None
+        if self._desk.adapter.detachable:
+            self._watch = Watch(self._desk)
+            _transpile_one(self._desk.adapter)
         return True
 
     def _build_later(self, error: ConfigError) -> None:
@@ -261,3 +267,12 @@ class Runner:
                 return limits.snooze(connection, self.backend, verdict.message, verdict.retry_after)
             limits.failed(connection, self.backend, verdict.message, Policy())
         return min(_REBUILD_S, trouble.backoff(Policy(), self._unanswered))
+
+
+def _transpile_one(adapter: Adapter) -> None:
+    """Transpile a circuit for nothing: a process's first takes long, and a submission that was granted is for now."""
+    circuit = QuantumCircuit(1, 1)
+    circuit.h(0)
+    circuit.measure(0, 0)
+    with contextlib.suppress(Exception):  # those that are to be run tell what is wrong
+        adapter.prepare([circuit])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -71,6 +72,7 @@ class Station:
         Where its provider is not to be asked for long, that is left to the next who asks.
         """
         spec = registry.find(self.settings, backend)
+        self._import(backend)
         if self._is_described(spec) or not self._may_ask(backend) or self._is_described(spec):
             return
         facts = describe(spec)
@@ -103,10 +105,17 @@ class Station:
     def _runner(self, backend: str) -> Runner:
         with self._making:  # tasks, the heartbeat and a pool's threads may all be first
             if backend not in self._runners:
+                self._import(backend)
                 self._runners[backend] = Runner(
                     lambda: self._desk(backend), self.store, backend, self._spool, room=self._room
                 )
             return self._runners[backend]
+
+    def _import(self, backend: str) -> None:
+        """Import a provider's package, which may take seconds, before a request is granted: that is for now."""
+        with contextlib.suppress(ConfigError):  # whoever builds the backend says so
+            if not live.is_live(backend):
+                registry.find(self.settings, backend).load_factory()
 
     def _desk(self, backend: str) -> Desk:
         if live.is_live(backend):

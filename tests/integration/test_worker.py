@@ -49,7 +49,7 @@ def test_a_crash_of_a_child_costs_one_attempt_of_one_batch_and_names_the_likely_
         circuit.measure_all()
     for num_qubits, name in ((2, "SIGSEGV"), (3, "SIGKILL")):
         (deployment.gate("mortal") / f"die-{num_qubits}").write_text(name)
-    with deployment.worker("mortal"):
+    with deployment.worker("mortal", keeper_interval_s=3):  # time for a child to be born and die unseen
         job = deployment.submit("mortal", circuits, default_shots=10)
         assert len(job.result(timeout=120)) == 90
     lost = [(run["batch_id"], run["error"]) for run in job.provider_jobs() if run["state"] == "LOST"]

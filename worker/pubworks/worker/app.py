@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -81,17 +82,27 @@ class _Family:
 
     def __init__(self, worker: Any) -> None:
         self._worker = worker
-        self._seen: dict[int, Any] = {}
+        self._born: dict[int, Any] = {process.pid: process for process in _processes(worker)}
+        if pool := _pool(worker):
+            pool._create_worker_process = self._remembering(pool._create_worker_process)
+
+    def _remembering(self, create: Callable[[int], Any]) -> Callable[[int], Any]:
+        """Remember each child from its birth on: it can be dead before anybody looks."""
+
+        def create_and_remember(index: int) -> Any:
+            process = create(index)
+            self._born[process.pid] = process
+            return process
+
+        return create_and_remember
 
     def alive(self) -> set[int]:
         """Return their ids, that of the parent too."""
-        processes = _processes(self._worker)
-        self._seen |= {process.pid: process for process in processes}
-        return {os.getpid(), *(process.pid for process in processes)}
+        return {os.getpid(), *_children(self._worker)}
 
     def last_words(self, pid: int) -> LastWords:
         """Return what a child that died ran, and what it died of."""
-        process = self._seen.pop(pid, None)  # the pool has dropped it by now
+        process = self._born.pop(pid, None)  # the pool has dropped it by now
         return LastWords(_notes.of(pid), process.exitcode if process is not None else None)
 
 
@@ -192,8 +203,13 @@ def _children(worker: Any) -> list[int]:
 
 
 def _processes(worker: Any) -> list[Any]:
-    pool = getattr(worker.pool, "_pool", None)  # None or without processes in the solo and thread pools
-    return [process for process in getattr(pool, "_pool", ()) or () if process.exitcode is None]
+    return [process for process in getattr(_pool(worker), "_pool", ()) if process.exitcode is None]
+
+
+def _pool(worker: Any) -> Any:
+    """Return billiard's pool of processes; None where the worker runs threads, or all in its one process."""
+    pool = getattr(worker.pool, "_pool", None)
+    return pool if hasattr(pool, "_create_worker_process") else None
 
 
 @worker_process_init.connect

@@ -1,8 +1,9 @@
-"""Hypothesis profiles of all tests."""
+"""Hypothesis profiles of all tests, and what all need of their process."""
 
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from hypothesis import HealthCheck, settings
 
 # Not in the project's folder: pytest would collect it.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir()) / "pubworks-hypothesis"))
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would every command that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
 

@@ -23,6 +23,7 @@ from pubworks.store.records import Claim, Taken
 from pubworks.store.store import Store
 from pubworks.telemetry import log
 from pubworks.worker import launch, trouble
+from pubworks.worker.bite import Bite
 from pubworks.worker.desk import Desk
 from pubworks.worker.here import RunsHere
 from pubworks.worker.spool import Spool
@@ -39,7 +40,7 @@ _PASSES = (Cause.TRANSIENT, Cause.RATE_LIMITED, Cause.BACKEND_DOWN)
 #: Seconds of one turn, a few calls of a provider that keeps its runs, after which its leases are not renewed.
 _CALL_LONGEST_S = 300.0
 
-#: Batches that are claimed in one transaction, to be submitted one after the other.
+#: Most batches that are claimed in one transaction, to be submitted one after the other.
 _TOGETHER = 8
 
 #: Longest seconds that a runner waits for a limit before it looks again: an operator may have lifted it.
@@ -66,6 +67,7 @@ class Runner:
         self._here: RunsHere | None = None
         self._watch: Watch | None = None
         self._claimed: set[str] = set()
+        self._bite = Bite(_TOGETHER)
         self._build_at = 0.0
         self._unanswered = 0
         self._turned_at = math.inf
@@ -162,7 +164,7 @@ class Runner:
         with self._store.write(durable=desk.adapter.detachable) as connection:
             taken = claiming.claim(
                 connection, self.backend, desk.owner, desk.lease_s, policy=desk.policy,
-                most=_TOGETHER if desk.adapter.detachable else self._here.bite(self._rings),
+                most=self._bite.size() if desk.adapter.detachable else self._here.bite(self._rings),
             )  # fmt: skip
         desk.troubled = desk.troubled or taken.troubled
         self._claimed = {claim.batch_id for claim in taken.claims}
@@ -186,7 +188,9 @@ class Runner:
                     batches.give_back(connection, claims[number:])
                 return
             launch.tell_claimed(desk, claim)
-            if launch.submit(desk, self._spool, claim):
+            with self._bite.call():
+                is_accepted = launch.submit(desk, self._spool, claim)
+            if is_accepted:
                 watch.expect(flights.FIRST_LOOK_S)
             else:
                 watch.look_up()  # it may be in doubt

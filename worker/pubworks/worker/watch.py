@@ -20,13 +20,14 @@ from pubworks.store import cancelling, doubts, flights
 from pubworks.store.records import Claim, Look, Run
 from pubworks.telemetry import log
 from pubworks.worker import landing, trouble
+from pubworks.worker.bite import Bite
 from pubworks.worker.desk import Desk
 from pubworks.worker.submission import Work, prepare, warm_up
 
 #: Requests for the status of runs that are made before something else gets its turn.
 _CALLS = 4
 
-#: Results that are fetched and then stored in one transaction.
+#: Most results that are fetched and then stored in one transaction.
 _FETCH = 16
 
 #: Batches in doubt that are looked up before something else gets its turn.
@@ -58,6 +59,7 @@ class Watch:
         self._fetch_at = 0.0
         self._look_up_at = math.inf
         self._fetching: list[Claim] = []
+        self._bite = Bite(_FETCH)
         self._unstored: list[Run] = []
 
     def expect(self, in_s: float) -> None:
@@ -203,7 +205,7 @@ class Watch:
             self._unstored, self._fetching = [], []
 
     def _fetch_some(self) -> None:
-        looks = [self._over[number] for number in range(min(_FETCH, len(self._over)))]
+        looks = [self._over[number] for number in range(min(self._bite.size(), len(self._over)))]
         desk = self._desk
         with desk.store.write() as connection:
             claims, wait = flights.take_up(
@@ -227,7 +229,8 @@ class Watch:
                     self._fetch_later(claim)
                     continue
                 log("run.fetching", logging.DEBUG, batch=claim.batch_id, backend=desk.backend)
-                self._fetch_one(claim)
+                with self._bite.call():
+                    self._fetch_one(claim)
         finally:
             self._fetching = [run.claim for run in self._unstored]  # where the database was away, other leases end
 

@@ -15,6 +15,7 @@ from tests.chaos.faults import STEPS
 from tests.chaos.stage import LEASE_S, Stage
 from tests.chaos.workload import KINDS
 
+from pubworks import queue
 from pubworks.client import Job
 from pubworks.errors import PubworksError
 from pubworks.testing.servers import Server, eventually
@@ -142,13 +143,18 @@ def test_killed_with_a_spooled_id(stage, action):
     wait_for(stage, action, "kill")
 
 
-@pytest.mark.parametrize("action", ["keeper.rang", "worker.child_died", "batch.released"])
+@pytest.mark.parametrize("action", ["worker.child_died", "batch.released"])
 def test_a_keeper_killed(stage, action):
     stage.arm(action, "kill")
     strike(stage, "run.calling", "kill")
     if action == "batch.released":
         strike(stage, "run.fetching", "kill_worker")
     wait_for(stage, action, "kill")
+
+
+def test_a_keeper_killed_that_rang_for_a_job_whose_own_ring_was_lost(stage, monkeypatch):
+    monkeypatch.setattr(queue, "ring", lambda *_: None)
+    strike(stage, "keeper.rang", "kill")
 
 
 def test_a_failed_run_is_not_taken_for_the_one_in_doubt(stage):

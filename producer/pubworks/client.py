@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pubworks.planning.quote import Plan
     from pubworks.planning.target import Target
     from pubworks.settings import Settings
-    from pubworks.store.records import BackendFacts, JobDraft, JobRecord
+    from pubworks.store.records import BackendFacts, JobDraft, JobRecord, Resumed
     from pubworks.store.store import Store
     from pubworks.worker.embedded import EmbeddedWorker
     from pubworks.worker.local import LocalWorker
@@ -216,6 +216,21 @@ class Client:
     def backends(self) -> list[BackendFacts]:
         """Return what workers found out about each backend that they built."""
         return self.ledger.facts()
+
+    def resume(self, backend: str) -> Resumed:
+        """Have a backend's work go on at once, since you know that it is back: for operators.
+
+        Its breaker is closed, and the pause that its provider asked for is over, for the whole fleet. If it is not
+        back, failures open the breaker again, and the provider asks for another pause.
+
+        Returns:
+            Whether the ``breaker`` was open, whether there was a ``pause``, and how many batches are ``waiting``.
+
+        Raises:
+            ConfigError: No backend has this name.
+            AccessError: The token does not reach so far.
+        """
+        return self.ledger.resume(backend)
 
     def enter(self, backend: BackendV2 | str) -> str:
         """Return the name of a backend; an object becomes known to this process.

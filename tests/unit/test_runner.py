@@ -63,6 +63,20 @@ def test_a_provider_that_does_not_answer_is_soon_asked_again(
             assert fleet.get_backend(connection, "aer").error is None  # type: ignore[union-attr]
 
 
+def test_a_provider_in_maintenance_is_asked_again_when_somebody_knows_that_it_is_back(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_WAIT_LONGEST_S", 0.01)
+    monkeypatch.setattr(runner, "_STORE_AWAY_S", 0.01)
+    make = Maker(store, RateLimited("back in an hour", 3600.0))
+    with closing(store), running(make, store, tmp_path) as one:
+        one.wait_for_room()
+        assert not make.made.is_set()
+        with store.write() as connection:
+            assert limits.resume(connection, "aer").pause
+        assert make.made.wait(30)
+
+
 @pytest.mark.parametrize("error", [TypeError("unknown argument"), PermissionError(13, "key.json")])
 def test_a_wrong_configuration_is_noted(store: Store, tmp_path: Path, error: Exception) -> None:
     make = Maker(store, error)

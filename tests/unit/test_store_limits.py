@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pubworks.policy import Policy, Quota, Rate
 from pubworks.store import doubts, flights, limits
-from pubworks.store.records import Taken
+from pubworks.store.records import Resumed, Taken
 from pubworks.store.store import Store
 from pubworks.store.tables import limits as limit_table
 from pubworks.testing.store import Calls, draft, one_each
@@ -322,6 +322,31 @@ def test_one_run_at_a_time_tries_whether_it_works_again(store: Store) -> None:
     assert len(limited.grant(5).claims) == 1
     limited.do(limits.succeeded, limited.backend)
     assert len(limited.grant(5).claims) == 5
+
+
+def test_who_knows_that_a_backend_is_back_has_its_work_go_on_at_once(store: Store) -> None:
+    limited = Limited(store, 9, in_flight=4)
+    assert limited.do(limits.resume, "nobody") == Resumed(False, False, 0)
+    limited.fails(surely=True)
+    limited.do(limits.snooze, limited.backend, "503 back in an hour", 3600.0)
+    assert limited.do(limits.resume, limited.backend) == Resumed(True, True, 9)
+    taken = limited.grant(9)
+    assert (len(taken.claims), any(claim.probes for claim in taken.claims)) == (4, False)
+    assert limited.do(limits.resume, limited.backend) == Resumed(False, False, 5)
+    for claim in taken.claims:
+        limited.put_back(claim)
+    for _ in range(POLICY.breaker_failures):  # it was not back
+        assert limited.is_granted()
+        limited.fails()
+    assert not limited.is_granted()
+
+
+def test_a_pause_that_was_ended_by_hand_is_longer_when_it_is_asked_for_again(store: Store) -> None:
+    limited = Limited(store, 1)
+    assert [limited.do(limits.snooze, limited.backend, "429", None) for _ in range(3)] == [0.5, 1, 2]
+    assert limited.do(limits.resume, limited.backend).pause
+    assert limited.do(limits.snooze, limited.backend, "429", None) == 4
+    assert not limited.is_granted()
 
 
 def test_runs_that_began_before_the_breaker_opened_do_not_keep_it_open(store: Store) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
 from pubworks.policy import Policy, Quota, Rate
 from pubworks.states import AT_PROVIDER, BatchState
 from pubworks.store.engine import now
+from pubworks.store.records import Resumed
 from pubworks.store.statements import insert_new, one_of
 from pubworks.store.tables import batches, limits
 
@@ -249,6 +250,27 @@ _ANSWERS = (
 def answers(connection: Connection, backend: str) -> None:
     """Close the breaker: the backend answers, if only to refuse."""
     connection.execute(_ANSWERS, {"p_backend": backend})
+
+
+def resume(connection: Connection, backend: str) -> Resumed:
+    """Close the breaker and end a pause by hand: somebody knows that the backend works again.
+
+    Rates, the number of runs in flight and the window stay. So does the number of pauses in a row: a provider that asks
+    for another one without saying how long is left alone for longer.
+    """
+    waiting = connection.execute(_WAITING, {"p_backend": backend}).scalar_one()
+    row = lock(connection, backend)
+    if row is None:
+        return Resumed(False, False, waiting)
+    closed = {"failures": 0, "probe_at": None, "failure_reason": None}
+    over = {"snoozed_until": min(row.snoozed_until, row.now)}
+    connection.execute(update(limits).where(limits.c.backend == backend).values(**closed, **over))
+    return Resumed(row.probe_at is not None, row.snoozed_until > row.now, waiting)
+
+
+_WAITING = select(func.count()).where(
+    batches.c.backend == bindparam("p_backend"), batches.c.finished_at.is_(None), batches.c.state == BatchState.PENDING
+)  # fmt: skip
 
 
 def _lock_or_make(connection: Connection, backend: str) -> Row[Any]:

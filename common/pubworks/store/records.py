@@ -392,6 +392,17 @@ class Retried(NamedTuple):
     held: int
 
 
+class Resumed(NamedTuple):
+    """What kept a backend from work until somebody had it go on."""
+
+    #: Whether its breaker was open.
+    breaker: bool
+    #: Whether it was left alone because its provider asked for it.
+    pause: bool
+    #: Batches that wait for it.
+    waiting: int
+
+
 @dataclass(frozen=True)
 class BackendFacts:
     """What a worker found out about a backend."""

@@ -1,4 +1,4 @@
-"""``pubworks backends``: the list, and what to show, probe, limit and forget of one."""
+"""``pubworks backends``: the list, and what to show, probe, limit, forget and resume of one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from pubworks.cli import limits, probe, render
+from pubworks.cli import limits, probe, render, story
 from pubworks.cli.jobs import AsJson
 from pubworks.cli.limits import Name
 from pubworks.cli.session import opened, reached
@@ -100,3 +100,20 @@ def forget(name: Name, why: Why = None) -> None:
         render.say(f"Forgotten what {name} taught. Workers that run keep it until they are started again.")
     else:
         render.say(f"{name} has taught no limits; there is nothing to forget.")
+
+
+@app.command()
+def resume(name: Name, why: Why = None) -> None:
+    """Have the work of a backend go on at once: close its breaker, and end the pause that its provider asked for.
+
+    For when you know that it is back. Its limits stay as they are.
+    """
+    with reached() as ledger, by_hand(f"backends resume {name}", why):
+        resumed = ledger.resume(name)
+    ended = ["its breaker is closed"] if resumed.breaker else []
+    ended += ["the pause that its provider asked for is over"] if resumed.pause else []
+    waiting = story.count(resumed.waiting, "batch waits", "batches wait")
+    if ended:
+        render.say(f"{name} goes on: {', and '.join(ended)}. {waiting} for it.")
+    else:
+        render.say(f"Nothing keeps {name} from work: its breaker is closed, and its provider asked for no pause.")

@@ -135,7 +135,8 @@ def _breaker(view: BackendView, session: Session) -> Iterator[Check]:
     with session.store.read() as connection:
         stands = standing(connection, view.name, session.policy(view.name))
     if stands is not None and stands.probe_at is not None:
-        detail = f"{limits.breaker(stands)}. Nothing else is sent meanwhile: pubworks backends limits {view.name}"
+        remedy = f"Nothing else is sent meanwhile; once it is back: pubworks backends resume {view.name}"
+        detail = f"{limits.breaker(stands)}. {remedy}"
         yield Check(f"breaker {view.name}", False, masked(detail), exits.FAILED)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         JobDraft,
         JobRecord,
         Progress,
+        Resumed,
         Retried,
         SessionRecord,
         StoredChunk,
@@ -251,6 +252,13 @@ class Ledger(Protocol):
 
     def forget(self, backend: str) -> bool:
         """Forget the limits that a backend's provider taught. Returns whether there were any."""
+
+    def resume(self, backend: str) -> Resumed:
+        """Close a backend's breaker, end the pause that its provider asked for, and ring for what waits.
+
+        Raises:
+            ConfigError: No backend has this name.
+        """
 
     def set_limits(self, backend: str, changes: dict[str, Any]) -> None:
         """Change limits of a backend, by the names of ``Quota``, for the whole fleet; None lifts one."""

@@ -21,6 +21,7 @@ from pubworks.store.records import (
     BackendFacts,
     JobRecord,
     Progress,
+    Resumed,
     Retried,
     SessionRecord,
     StoredChunk,
@@ -296,6 +297,10 @@ class RemoteLedger:
 
     def forget(self, backend: str) -> bool:
         return bool(self._wire.send("POST", f"/v1/backends/{_quoted(backend)}/forget")["forgotten"])
+
+    def resume(self, backend: str) -> Resumed:
+        found = self._wire.send("POST", f"/v1/backends/{_quoted(backend)}/resume")
+        return Resumed(found["breaker_closed"], found["pause_ended"], found["waiting_batches"])
 
     def set_limits(self, backend: str, changes: dict[str, Any]) -> None:
         said = Quota(**changes).model_dump(mode="json", include=set(changes))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         JobDraft,
         JobRecord,
         Progress,
+        Resumed,
         Retried,
         SessionRecord,
         StoredChunk,
@@ -405,6 +406,16 @@ class StoredLedger:
         check_name(self._session, backend)
         with self.store.write() as connection:
             return fleet.forget(connection, backend)
+
+    def resume(self, backend: str) -> Resumed:
+        from pubworks.store import limits
+        from pubworks.views.limits import check_name
+
+        check_name(self._session, backend)
+        with self.store.write() as connection:
+            resumed = limits.resume(connection, backend)
+        self._ring(backend, max(1, resumed.waiting))
+        return resumed
 
     def set_limits(self, backend: str, changes: dict[str, Any]) -> None:
         from pubworks.views.limits import change

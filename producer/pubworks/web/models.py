@@ -115,6 +115,14 @@ class Forgotten(_Model):
     forgotten: bool = Field(description="Whether there were any.", examples=[True])
 
 
+class Resumed(_Model):
+    """What kept a backend from work until it was resumed."""
+
+    breaker_closed: bool = Field(description="Whether its breaker was open.", examples=[True])
+    pause_ended: bool = Field(description="Whether its provider had asked to be left alone.", examples=[False])
+    waiting_batches: int = Field(examples=[12])
+
+
 class Session(_Model):
     """A session, or a batch of jobs, that belong together. Times are ISO 8601 in UTC."""
 

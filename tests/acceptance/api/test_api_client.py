@@ -28,8 +28,9 @@ from tests.unit.test_sampler_equals_reference import pubs as sampler_pubs
 from pubworks import errors
 from pubworks.client import Batch, Client, Estimator, Sampler, Session
 from pubworks.ledger.stored import StoredLedger
+from pubworks.policy import Policy
 from pubworks.states import Scope
-from pubworks.store import jobs
+from pubworks.store import jobs, limits
 
 SEED = {"seed_simulator": 7}
 
@@ -357,6 +358,19 @@ def test_a_token_does_not_go_unencrypted_to_another_machine() -> None:
     assert Client("http://pubworks.lab/a/").ledger.place == "http://pubworks.lab/a"
     with pytest.raises(errors.ConfigError, match="'url'"):
         Client("ftp://pubworks.lab")
+
+
+def test_a_backend_is_resumed_by_who_operates(lab: Served, ann: Client) -> None:
+    with pytest.raises(errors.AccessError, match="operate"):
+        ann.resume("aer")
+    with Client(lab.url, token=lab.token("olga", Scope.OPERATE)) as olga:
+        for client in (olga, lab.client):
+            with lab.client.store.write() as connection:
+                limits.failed(connection, "aer", "502 bad gateway", Policy(), surely=True)
+            assert client.resume("aer")[:2] == (True, False)
+            assert client.resume("aer")[:2] == (False, False)
+            with pytest.raises(errors.ConfigError, match="Unknown backend 'nothing'"):
+                client.resume("nothing")
 
 
 def test_backends_are_told_without_what_makes_them(lab: Served, ann: Client) -> None:

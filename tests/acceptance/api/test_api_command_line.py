@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 from pubworks.cli.main import app
 from pubworks.client import Client
+from pubworks.policy import Policy
 from pubworks.states import Scope
-from pubworks.store import audit
+from pubworks.store import audit, limits
 from pubworks.testing.qpu.process import RunningQpu, running_qpu
 from pubworks.testing.servers import eventually
 
@@ -130,7 +131,7 @@ def partial(place: Place) -> str:
     "submit nothing.qpy -b basic", "submit bell.qpy -b nothing", "plan bell.qpy -b basic --json",
     "submit bell.qpy --session nothing", "backends limits picky --json", "backends limits nothing",
     "backends limits vendor", "backends limits vendor --submit often", "workers drain nothing", "backends forget picky",
-    "backends forget nothing",
+    "backends forget nothing", "backends resume picky", "backends resume nothing",
 ])  # fmt: skip
 def test_a_command_says_over_the_server_what_it_says_of_the_database(
     place: Place, done: str, partial: str, command: str
@@ -173,6 +174,22 @@ def test_limits_are_set_and_shown(place: Place) -> None:
     with place.served.client.store.read() as connection:
         told = [row.why for row in audit.entries(connection, 10) if row.what == "PATCH /v1/backends/picky/limits"]
     assert told == [None, "the vendor asked"]
+
+
+def test_a_backend_goes_on_when_somebody_knows_that_it_is_back(place: Place) -> None:
+    said = []
+    for run in (place.run, place.straight):
+        with place.served.client.store.write() as connection:
+            limits.failed(connection, "picky", "502 bad gateway", Policy(), surely=True)
+        said.append(run("backends", "resume", "picky", "--why", "it is back"))
+    assert said[0] == said[1]
+    assert "picky goes on: its breaker is closed. " in said[0][2]
+    with place.served.client.store.read() as connection:
+        told = [(row.what, row.why) for row in audit.entries(connection, 10) if "resume" in row.what]
+    assert told[:2] == [
+        ("pubworks backends resume picky", "it is back"),
+        ("POST /v1/backends/picky/resume", "it is back"),
+    ]
 
 
 def test_a_worker_is_not_drained_with_its_program(place: Place) -> None:

@@ -15,8 +15,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from pubworks.policy import Policy
 from pubworks.states import Scope
-from pubworks.store import doubts, fleet
+from pubworks.store import doubts, fleet, limits
 from pubworks.testing.store.calls import Calls, draft, one_each
 
 #: Chromium talks to nobody but the server.
@@ -161,7 +162,9 @@ def _filled(served: Any) -> list[str]:
     calls.take("w/1")
     pages = ["/", "/jobs", f"/jobs/{job.id}", "/backends", "/workers", "/errors", "/held"]
     acts = ["cancel", "tags"]
-    forms = ["/backends/basic/limits", "/workers/w/drain", f"/held/{doubtful.batch_id}"]
+    calls.do(limits.failed, "aer", "502 bad gateway", Policy(), surely=True)
+    calls.do(limits.snooze, "aer", "503 back in an hour", 3600.0)
+    forms = ["/backends/basic/limits", "/backends/aer/resume", "/workers/w/drain", f"/held/{doubtful.batch_id}"]
     return [*pages, *(f"/jobs/{job.id}/{act}" for act in acts), *forms]
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from tests.acceptance.api.test_page import browser, form_of
 
+from pubworks.policy import Policy
 from pubworks.states import Scope
-from pubworks.store import doubts, fleet
+from pubworks.store import doubts, fleet, limits
 from pubworks.testing.store.calls import Calls, draft, one_each
 
 
@@ -90,6 +91,35 @@ def test_limits_are_set_by_operators(served: Any) -> None:
         assert "0 of 3" in page
     deed = newest_deed(served)
     assert (deed["what"], deed["why"]) == ("POST /backends/basic/limits", "they asked")
+
+
+def test_a_backend_that_is_back_is_resumed_by_operators(served: Any) -> None:
+    button = "/backends/basic/resume"
+    with browser(served, "ann") as ann, browser(served, "olga", Scope.OPERATE) as olga:
+        assert button not in olga.get("/backends").text
+        with served.client.store.write() as connection:
+            limits.failed(connection, "basic", "502 <bad> gateway", Policy(), surely=True)
+        assert button not in ann.get("/backends").text
+        assert ann.get(button).status_code == 403
+        assert button in olga.get("/backends").text
+        page = olga.get(button).text
+        assert "502 &lt;bad&gt; gateway" in page
+        form = form_of(page)
+        assert ann.post(button, data={"form": form}).status_code == 403
+        assert olga.post(button, data={"form": form, "why": "it is back"}).headers["location"] == "/backends"
+        assert button not in olga.get("/backends").text
+        with served.client.store.write() as connection:
+            limits.snooze(connection, "basic", "503 back in an hour", 3600.0)
+        assert "503 back in an hour" in olga.get(button).text
+        assert olga.post(button, data={"form": form}).headers["location"] == "/backends"
+        assert "Nothing keeps it" in olga.get(button).text
+    deed = newest_deed(served)
+    assert (deed["what"], deed["who"]) == (f"POST {button}", "olga")
+    with served.user("ann") as ann, served.user("olga", Scope.OPERATE) as olga:
+        assert ann.post("/v1/backends/basic/resume").status_code == 403
+        answer = olga.post("/v1/backends/basic/resume").json()
+        assert answer == {"breaker_closed": False, "pause_ended": False, "waiting_batches": 0}
+        assert olga.post("/v1/backends/nothing/resume").status_code == 422
 
 
 def test_workers_show_what_they_hold_and_are_drained(served: Any) -> None:

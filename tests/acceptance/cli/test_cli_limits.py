@@ -119,6 +119,32 @@ def test_show_tells_what_a_provider_taught_and_forget_forgets_it(limited: Any) -
     assert limited.run("backends", "show", "picky", "--json").json["learned"] == {}
 
 
+def test_who_knows_that_a_backend_is_back_resumes_it(limited: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert limited.run("backends", "resume", "piky").code == 2
+    ran = limited.run("backends", "resume", "picky")
+    assert (ran.code, ran.out, "its breaker is closed, and its provider asked for no pause" in ran.err) == (0, "", True)
+    limited.submit("bell.qpy", "--backend", "picky")
+    with opened() as session, session.store.write() as connection:
+        store.failed(connection, "picky", "401 unknown key", Policy(), surely=True)
+        store.snooze(connection, "picky", "503 back soon", 3600)
+    assert "pubworks backends resume picky" in limited.run("doctor").out
+    rung: list[tuple[str, int]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("pubworks.queue.ring", lambda app, backend, times: rung.append((backend, times)))
+        ran = limited.run(
+            "backends", "resume", "picky", "--why", "a new key", PUBWORKS_BROKER="redis://127.0.0.1:1/0"
+        )  # fmt: skip
+    assert (ran.code, rung) == (0, [("picky", 1)])
+    assert (
+        "picky goes on: its breaker is closed, and the pause that its provider asked for is over. 1 batch waits"
+        in ran.err
+    )
+    limits = limited.run("backends", "limits", "picky", "--json").json
+    assert (limits["breaker"], limits["failures"], limits["snoozed_until"]) == ("closed", 0, None)
+    deed = limited.run("audit", "--json").json["entries"][0]
+    assert (deed["what"], deed["why"]) == ("pubworks backends resume picky", "a new key")
+
+
 def test_config_show_tells_limits_policy_and_adapter(limited: Any) -> None:
     settings = {item["name"]: item for item in limited.run("config", "show", "--json").json["settings"]}
     shown = {name: settings[f"backends.picky.{name}"]["value"] for name in (

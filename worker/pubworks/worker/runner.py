@@ -43,7 +43,7 @@ _CALL_LONGEST_S = 300.0
 #: Most batches that are claimed in one transaction, to be submitted one after the other.
 _TOGETHER = 8
 
-#: Longest seconds that a runner waits for a limit before it looks again: an operator may have lifted it.
+#: Longest seconds that a runner waits for a limit or a pause before it looks again: an operator may have lifted it.
 _WAIT_LONGEST_S = 5.0
 
 
@@ -268,7 +268,8 @@ class Runner:
         log("backend.silent", logging.WARNING, backend=self.backend, call=Phase.BUILD, error=verdict.message)
         with self._store.write() as connection:
             if verdict.retry_after or verdict.cause == Cause.RATE_LIMITED:
-                return limits.snooze(connection, self.backend, verdict.message, verdict.retry_after)
+                wait = limits.snooze(connection, self.backend, verdict.message, verdict.retry_after)
+                return min(_WAIT_LONGEST_S, wait)
             limits.failed(connection, self.backend, verdict.message, Policy())
         return min(_REBUILD_S, trouble.backoff(Policy(), self._unanswered))
 

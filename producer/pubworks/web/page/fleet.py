@@ -86,6 +86,20 @@ def set_limits(
     return done("/backends")
 
 
+@router.get("/backends/{name}/resume")
+def ask_to_resume(visit: Visiting, name: Name, who: Operator) -> Response:
+    """Ask whether the work of a backend is to go on."""
+    return visit.ask(f"Resume {name}", "backend_resume", stands=api.get_limits(name, visit.desk, who))
+
+
+@router.post("/backends/{name}/resume", dependencies=CHECKED)
+def resume(visit: Visiting, name: Name, who: Operator, why: Why = "") -> Response:
+    """Have the work of a backend go on."""
+    with because(why):
+        api.resume(name, visit.desk, who)
+    return done("/backends")
+
+
 @router.get("/workers/{worker_id}/drain")
 def ask_to_drain(visit: Visiting, worker_id: _WorkerId) -> Response:
     """Ask whether to drain a worker."""

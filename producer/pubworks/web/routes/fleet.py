@@ -82,6 +82,13 @@ def forget(name: Name, desk: AtDesk, _who: Operator) -> dict[str, Any]:
         return {"forgotten": fleet.forget(connection, name)}
 
 
+@router.post("/backends/{name}/resume", response_model=models.Resumed)
+def resume(name: Name, desk: AtDesk, _who: Operator) -> dict[str, Any]:
+    """Close a backend's breaker, and end the pause that its provider asked for: what waits for it goes on at once."""
+    breaker, pause, waiting = desk.client.ledger.resume(name)
+    return {"breaker_closed": breaker, "pause_ended": pause, "waiting_batches": waiting}
+
+
 @router.get("/workers", response_model=models.Workers)
 def workers(desk: AtDesk, _who: Reader) -> dict[str, Any]:
     """List the workers that are alive."""

@@ -9,11 +9,10 @@ import typer
 from pubworks.cli import limits, probe, render, story
 from pubworks.cli.jobs import AsJson
 from pubworks.cli.limits import Name
-from pubworks.cli.session import opened, reached
+from pubworks.cli.session import reached
 from pubworks.cli.token import Why, by_hand
-from pubworks.views.fleet import BackendView, document, look_at_backends, settings_of
-from pubworks.views.limits import check_name, look
-from pubworks.views.limits import document as limits_document
+from pubworks.policy import Policy
+from pubworks.views.limits import document
 
 app = typer.Typer(rich_markup_mode=None)
 app.command("limits")(limits.limits)
@@ -61,34 +60,35 @@ def _row(known: dict[str, Any]) -> tuple[Any, ...]:
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show all about a backend: what it is made from, what its provider taught, its limits and policy."""
-    with opened() as session:
-        check_name(session, name)
-        (view,) = [one for one in look_at_backends(session) if one.name == name]
-        stands = look(session, name)
+    with reached() as ledger:
+        known, stands = ledger.backend(name), ledger.limits(name)
     if as_json:
-        render.emit({**document(view), **settings_of(view), **limits_document(name, stands)})
+        render.emit({**known, **document(name, stands)})
     else:
-        render.show(render.fields([*_fields(view), *limits.fields(stands)]))
+        render.show(render.fields([*_fields(known), *limits.fields(stands)]))
 
 
-def _fields(view: BackendView) -> list[tuple[str, Any]]:
-    known, more = document(view), settings_of(view)
-    said = view.spec.policy.model_fields_set if view.spec else set()
-    policy = {name: value for name, value in more["policy"].items() if name in said}
+def _fields(known: dict[str, Any]) -> list[tuple[str, Any]]:
+    usual = Policy().model_dump(mode="json")
+    policy = {name: value for name, value in known["policy"].items() if value != usual.get(name)}
     return [
-        ("backend", view.name),
-        ("status", view.status),
+        ("backend", known["name"]),
+        ("status", known["status"]),
         ("why", known["error"]),
         ("factory", known["factory"]),
-        ("adapter", more["adapter"]),
+        ("adapter", known["adapter"]),
         ("qubits", known["num_qubits"]),
         *((name.replace("_", " "), known[name]) for name in ("max_circuits", "max_shots", "max_payload_bytes")),
-        ("learned", ", ".join(f"{name} {value}" for name, value in more["learned"].items())),
-        ("policy", ", ".join(f"{name} {value}" for name, value in policy.items())),
-        ("price", ", ".join(f"{name} {value}" for name, value in (more["price"] or {}).items())),
-        ("workers", view.num_workers),
-        ("waiting", view.waiting),
+        ("learned", _listed(known["learned"])),
+        ("policy", _listed(policy)),
+        ("price", _listed(known["price"] or {})),
+        ("workers", known["workers"]),
+        ("waiting", known["waiting_batches"]),
     ]
+
+
+def _listed(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 @app.command()

@@ -6,25 +6,26 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pubworks.backends import registry
 from pubworks.cli import exits, limits
 from pubworks.cli.session import check_broker, session_of
 from pubworks.errors import PubworksError, SchemaOutOfDate
+from pubworks.ledger.stored import StoredLedger
 from pubworks.settings import Settings, config_path, load_settings, origin
 from pubworks.stack.place import Place
 from pubworks.stack.slot import Slot
 from pubworks.stack.supervisor import SUPERVISOR, running
-from pubworks.store import doubts, fleet, schema
-from pubworks.store.standing import standing
+from pubworks.states import Scope
+from pubworks.store import schema
 from pubworks.telemetry import masked
-from pubworks.views.fleet import BackendView, look_at_backends
-from pubworks.views.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pubworks.backends.spec import BackendSpec
+    from pubworks.ledger.contract import Ledger
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def run() -> Iterator[Check]:
     if found:
         settings = found[0]
         if settings.is_remote:
-            yield _try("server", lambda: _server(settings))
+            yield from _server(settings)
             return
         if origin("database") == "pubworks up":
             yield _stack(settings)
@@ -67,12 +68,20 @@ def _config(found: list[Settings]) -> str:
     return f"read from {path}" if path else "no pubworks.toml; environment and defaults"
 
 
-def _server(settings: Settings) -> str:
+def _server(settings: Settings) -> Iterator[Check]:
     from pubworks.ledger.remote import RemoteLedger
 
-    with closing(RemoteLedger(settings)) as ledger:
-        known = ledger.me()
-    return f"{ledger.place} answers; the token is that of {known['owner']}, good for: {', '.join(known['scopes'])}"
+    try:
+        with closing(RemoteLedger(settings)) as ledger:
+            me = ledger.me()
+            token = f"the token is that of {me['owner']}, good for: {', '.join(me['scopes'])}"
+            yield Check("server", True, f"{ledger.place} answers; {token}")
+            yield from _backends(ledger, _built)
+            if any(Scope(scope).rank >= Scope.OPERATE.rank for scope in me["scopes"]):
+                yield from _held(ledger)
+            yield _workers(ledger)
+    except PubworksError as error:
+        yield Check("server", False, masked(str(error)), exits.code_of(error))
 
 
 def _stack(settings: Settings) -> Check:
@@ -94,30 +103,44 @@ def _database(settings: Settings) -> Iterator[Check]:
     try:
         with session_of(settings) as session:
             yield from (answers, Check("schema", True, f"{schema.head()}, up to date"))
-            for view in look_at_backends(session):
-                yield _backend(view, session)
-                yield from _breaker(view, session)
-            yield from _held(session)
-            yield _workers(session)
+            ledger = StoredLedger(session)
+            yield from _backends(ledger, lambda known: _backend(known, settings))
+            yield from _held(ledger)
+            yield _workers(ledger)
     except SchemaOutOfDate as error:
         yield from (answers, Check("schema", False, str(error), exits.code_of(error)))
     except PubworksError as error:
         yield Check("database", False, masked(str(error)), exits.code_of(error))
 
 
-def _backend(view: BackendView, session: Session) -> Check:
-    name = f"backend {view.name}"
-    if view.spec is None:
-        return Check(name, None, f"{view.waiting} batches wait for it, and it is not registered here")
-    if session.settings.embedded or view.status in ("new", "changed"):
-        return _build(name, view.spec, session)
-    if view.facts is not None and view.facts.error:
-        return Check(name, False, f"A worker could not build it. {view.facts.error}", exits.FAILED)
-    return Check(name, True, f"built by a worker; workers that serve it now: {view.num_workers}")
+def _backends(ledger: Ledger, check: Callable[[dict[str, Any]], Check]) -> Iterator[Check]:
+    for known in ledger.backends():
+        if known["status"] == "unregistered":
+            detail = f"{known['waiting_batches']} batches wait for it, and it is not registered"
+            yield Check(f"backend {known['name']}", None, detail)
+        else:
+            yield check(known)
+            yield from _breaker(known["name"], ledger)
 
 
-def _build(name: str, spec: BackendSpec, session: Session) -> Check:
-    ours = spec.name not in session.settings.backends  # one of pubworks' own entry points, whose extra is optional
+def _backend(known: dict[str, Any], settings: Settings) -> Check:
+    """Check a backend where it can be built, if no worker did that."""
+    if settings.embedded or known["status"] in ("new", "changed"):
+        return _build(f"backend {known['name']}", registry.find(settings, known["name"]), settings)
+    return _built(known)
+
+
+def _built(known: dict[str, Any]) -> Check:
+    name = f"backend {known['name']}"
+    if known["error"]:
+        return Check(name, False, f"A worker could not build it. {known['error']}", exits.FAILED)
+    if known["status"] == "new":
+        return Check(name, None, f"no worker has built it yet. Start one: pubworks worker --backend {known['name']}")
+    return Check(name, True, f"built by a worker; workers that serve it now: {known['workers']}")
+
+
+def _build(name: str, spec: BackendSpec, settings: Settings) -> Check:
+    ours = spec.name not in settings.backends  # one of pubworks' own entry points, whose extra is optional
     if ours and find_spec(spec.factory.split(":")[0].split(".")[0]) is None:
         return Check(name, None, f"not installed here ({spec.factory})")
     try:
@@ -125,35 +148,31 @@ def _build(name: str, spec: BackendSpec, session: Session) -> Check:
     except PubworksError as error:
         return Check(name, False, str(error), exits.code_of(error))
     detail = f"can be built here, {getattr(backend, 'num_qubits', None) or 'any number of'} qubits"
-    if session.settings.embedded:
+    if settings.embedded:
         return Check(name, True, detail)
     return Check(name, None, f"{detail}; no worker has built it yet. Start one: pubworks worker --backend {spec.name}")
 
 
-def _breaker(view: BackendView, session: Session) -> Iterator[Check]:
+def _breaker(name: str, ledger: Ledger) -> Iterator[Check]:
     """Tell of a backend that fails again and again; nothing is sent to it meanwhile."""
-    with session.store.read() as connection:
-        stands = standing(connection, view.name, session.policy(view.name))
+    stands = ledger.limits(name).standing
     if stands is not None and stands.probe_at is not None:
-        remedy = f"Nothing else is sent meanwhile; once it is back: pubworks backends resume {view.name}"
+        remedy = f"Nothing else is sent meanwhile; once it is back: pubworks backends resume {name}"
         detail = f"{limits.breaker(stands)}. {remedy}"
-        yield Check(f"breaker {view.name}", False, masked(detail), exits.FAILED)
+        yield Check(f"breaker {name}", False, masked(detail), exits.FAILED)
 
 
-def _held(session: Session) -> Iterator[Check]:
-    with session.store.read() as connection:
-        number = len(doubts.held(connection))
-    if number:
+def _held(ledger: Ledger) -> Iterator[Check]:
+    if number := len(ledger.held()):
         detail = f"Whether the provider took them is in doubt: {number}. Decide on them: pubworks held"
         yield Check("held batches", False, detail, exits.FAILED)
 
 
-def _workers(session: Session) -> Check:
-    with session.store.read() as connection:
-        alive = fleet.list_workers(connection, session.settings.lease_s)
-    if session.settings.embedded:
+def _workers(ledger: Ledger) -> Check:
+    alive = ledger.workers()
+    if ledger.embedded:
         return Check("workers", True, f"inside each process that waits for a job; alive now: {len(alive)}")
     if not alive:
         return Check("workers", False, "None is alive. Start one: pubworks worker", exits.FAILED)
-    served = sorted({name for worker in alive for name in worker.backends})
+    served = sorted({name for worker in alive for name in worker["backends"]})
     return Check("workers", True, f"{len(alive)} alive, for {', '.join(served)}")

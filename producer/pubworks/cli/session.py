@@ -102,7 +102,7 @@ def check_lasts(settings: Settings) -> None:
     if settings.is_remote:
         raise ConfigError(
             f"This command works on the database itself, and url = {settings.url} ({origin('url')}) is a server's. "
-            "Call it where the server runs, or without the URL."
+            "Call it without the URL, on a machine whose settings name the database and the broker."
         )
     if settings.is_local:
         raise ConfigError(

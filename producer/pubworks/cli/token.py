@@ -6,18 +6,14 @@ import getpass
 import os
 import re
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from pubworks.cli import render, times
 from pubworks.cli.jobs import AsJson
-from pubworks.cli.session import opened
+from pubworks.cli.session import reached
 from pubworks.states import Scope
-from pubworks.views import documents
-
-if TYPE_CHECKING:
-    from pubworks.views.session import Session
 
 app = typer.Typer(no_args_is_help=True, help="Tokens of the server.", rich_markup_mode=None)
 
@@ -38,18 +34,16 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a token and print it, this once: it is kept nowhere."""
-    from pubworks.store import tokens
-
     if not _OWNER.fullmatch(owner):
         raise typer.BadParameter("a name has letters, digits and . @ + - _ only", param_hint="NAME")
-    wanted = sorted(set(scopes or [Scope.SUBMIT]))
-    with opened() as session, by_hand(f"token create {owner}", why), session.store.write() as connection:
-        token_id, token = tokens.create(connection, owner, wanted, _seconds(lasts))
+    wanted, lasts_s = sorted(set(scopes or [Scope.SUBMIT])), _seconds(lasts)
+    with reached() as ledger, by_hand(f"token create {owner}", why):
+        made = ledger.create_token(owner, wanted, lasts_s)
     if as_json:
-        render.emit({"id": token_id, "owner": owner, "scopes": wanted, "token": token})
+        render.emit(made)
         return
-    typer.echo(token)
-    render.say(f"Token {token_id} of {owner}. It is not shown again. Revoke it: pubworks token revoke {token_id}")
+    typer.echo(made["token"])
+    render.say(f"Token {made['id']} of {owner}. It is not shown again. Revoke it: pubworks token revoke {made['id']}")
 
 
 def _seconds(lasts: str | None) -> float | None:
@@ -64,10 +58,8 @@ def _seconds(lasts: str | None) -> float | None:
 @app.command("list")
 def list_tokens(as_json: AsJson = False) -> None:
     """List the tokens, without their secrets."""
-    from pubworks.store import tokens
-
-    with opened() as session, session.store.read() as connection:
-        found = [documents.of_token(row) for row in tokens.list_tokens(connection)]
+    with reached() as ledger:
+        found = ledger.tokens()
     if as_json:
         render.emit({"tokens": found})
     elif not found:
@@ -87,10 +79,8 @@ def revoke(
     why: Why = None,
 ) -> None:
     """Revoke a token at once."""
-    from pubworks.store import tokens
-
-    with opened() as session, by_hand(f"token revoke {token_id}", why), session.store.write() as connection:
-        revoked = tokens.revoke(connection, token_id)
+    with reached() as ledger, by_hand(f"token revoke {token_id}", why):
+        revoked = ledger.revoke_token(token_id)
     render.say(f"Token {token_id} is revoked." if revoked else f"Token {token_id} was revoked already.")
 
 
@@ -99,8 +89,8 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Show who changed what through the server or by a command here, and why; newest first."""
-    with opened() as session:
-        found = _entries(session, limit)
+    with reached() as ledger:
+        found = ledger.audit(limit)
     if as_json:
         render.emit({"entries": found})
     elif not found:
@@ -110,13 +100,6 @@ def audit(
         render.show(render.table(columns, [
             (entry["at"], entry["who"], entry["what"], ", ".join(entry["jobs"]), entry["why"]) for entry in found
         ]))  # fmt: skip
-
-
-def _entries(session: Session, limit: int) -> list[dict[str, Any]]:
-    from pubworks.store import audit as store
-
-    with session.store.read() as connection:
-        return [documents.of_audit(row) for row in store.entries(connection, limit)]
 
 
 def by_hand(what: str, why: str | None) -> AbstractContextManager[None]:

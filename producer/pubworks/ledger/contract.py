@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pubworks.planning.quote import Plan
     from pubworks.planning.target import Target
     from pubworks.primitives.timeline import Event
-    from pubworks.states import BatchState, JobState, Mode
+    from pubworks.states import BatchState, JobState, Mode, Scope
     from pubworks.store.records import (
         BackendFacts,
         JobDraft,
@@ -233,6 +233,13 @@ class Ledger(Protocol):
     def backends(self) -> list[dict[str, Any]]:
         """Return the registered backends and those that have waiting batches, as ``backends --json`` shows them."""
 
+    def backend(self, name: str) -> dict[str, Any]:
+        """Return a registered backend with its settings, as ``backends show --json`` shows it.
+
+        Raises:
+            ConfigError: No backend has this name.
+        """
+
     def workers(self) -> list[dict[str, Any]]:
         """Return the workers that are alive, as ``workers --json`` shows them."""
 
@@ -272,3 +279,21 @@ class Ledger(Protocol):
         Raises:
             BatchNotHeld: It does not wait for a decision any more.
         """
+
+    # Who may use the server, and who did what
+
+    def tokens(self) -> list[dict[str, Any]]:
+        """Return all tokens without their secrets, as ``token list --json`` shows them."""
+
+    def create_token(self, owner: str, scopes: Sequence[Scope], lasts_s: float | None) -> dict[str, Any]:
+        """Make a token and return it, this once with its secret, as ``token create --json`` shows it."""
+
+    def revoke_token(self, token_id: str) -> bool:
+        """Revoke a token at once. Returns whether it was not revoked before.
+
+        Raises:
+            TokenNotFound: There is none with this id.
+        """
+
+    def audit(self, limit: int) -> list[dict[str, Any]]:
+        """Return what was changed, newest first, as ``audit --json`` shows it."""

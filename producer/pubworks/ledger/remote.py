@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pubworks.planning.target import Target
     from pubworks.primitives.timeline import Event
     from pubworks.settings import Settings
-    from pubworks.states import Mode
+    from pubworks.states import Mode, Scope
     from pubworks.store.records import JobDraft
     from pubworks.views.held import Decision, HeldBatch
     from pubworks.views.limits import Limits
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 #: What stands before each result, and each chunk; see the routes ``results`` and ``parts``.
 _RESULT, _CHUNK = struct.Struct("!IQ"), struct.Struct("!QQQQQ")
 
-#: Jobs, or sessions, of one page, and PUBs that are named in a query.
+#: Jobs, sessions, or entries of the audit, of one page, and PUBs that are named in a query.
 _PAGE, _NAMED = 1000, 50
 
 #: Seconds that the server may read an upload, with those that it waits until it can.
@@ -286,6 +286,9 @@ class RemoteLedger:
     def backends(self) -> list[dict[str, Any]]:
         return list(self._wire.get("/v1/backends")["backends"])
 
+    def backend(self, name: str) -> dict[str, Any]:
+        return dict(self._wire.get(f"/v1/backends/{_quoted(name)}"))
+
     def workers(self) -> list[dict[str, Any]]:
         return list(self._wire.get("/v1/workers")["workers"])
 
@@ -311,6 +314,29 @@ class RemoteLedger:
 
     def resolve(self, batch: HeldBatch, decision: Decision, provider_id: str | None) -> None:
         self._wire.send("POST", f"/v1/held/{batch.id}", {"decision": str(decision), "provider_id": provider_id})
+
+    # Who may use the server, and who did what
+
+    def tokens(self) -> list[dict[str, Any]]:
+        return list(self._wire.get("/v1/tokens")["tokens"])
+
+    def create_token(self, owner: str, scopes: Sequence[Scope], lasts_s: float | None) -> dict[str, Any]:
+        asked = {"owner": owner, "scopes": [str(scope) for scope in scopes], "lasts_s": lasts_s}
+        return dict(self._wire.send("POST", "/v1/tokens", asked))
+
+    def revoke_token(self, token_id: str) -> bool:
+        return bool(self._wire.send("DELETE", f"/v1/tokens/{_quoted(token_id)}", repeatable=True)["revoked"])
+
+    def audit(self, limit: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while len(found) < limit:
+            most = min(_PAGE, limit - len(found))
+            asked = {"limit": most, "before": found[-1]["id"] if found else None}
+            page = self._wire.get("/v1/audit", asked)["entries"]
+            found += page
+            if len(page) < most:
+                break
+        return found
 
 
 class _Watch:

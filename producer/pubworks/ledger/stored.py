@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pubworks.ledger.looks import StoredWatch
 from pubworks.states import JobState
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pubworks.planning.quote import Plan
     from pubworks.planning.target import Target
     from pubworks.primitives.timeline import Event
-    from pubworks.states import BatchState, Mode
+    from pubworks.states import BatchState, Mode, Scope
     from pubworks.store.records import (
         BackendFacts,
         JobDraft,
@@ -36,11 +36,6 @@ if TYPE_CHECKING:
     from pubworks.views.limits import Limits
     from pubworks.views.session import JobView, Session
     from pubworks.views.sessions import SessionView
-
-#: Seconds between two looks at the database: from the first, growing, to the second. Changes that this very process
-#: makes are seen at once.
-_LOOK_FIRST_S = 0.02
-_LOOK_LONGEST_S = 0.5
 
 
 class StoredLedger:
@@ -167,11 +162,11 @@ class StoredLedger:
 
     @contextmanager
     def watch(self, job_id: str) -> Iterator[Watch]:
-        yield _Watch(self, job_id, self._wake)
+        yield StoredWatch(self, job_id, self._wake)
 
     @contextmanager
     def watch_all(self) -> Iterator[Pauses]:
-        yield _Watch(self, "", self._wake)
+        yield StoredWatch(self, "", self._wake)
 
     def progress(self, job_id: str) -> Progress:
         from pubworks.store import jobs
@@ -378,6 +373,11 @@ class StoredLedger:
 
         return [document(view) for view in look_at_backends(self._session)]
 
+    def backend(self, name: str) -> dict[str, Any]:
+        from pubworks.views.fleet import in_full, look_at
+
+        return in_full(look_at(self._session, name))
+
     def workers(self) -> list[dict[str, Any]]:
         from pubworks.store import fleet
         from pubworks.views.fleet import worker_document
@@ -435,37 +435,31 @@ class StoredLedger:
             doubts.resolve(connection, batch.id, str(decision), provider_id)
         self._ring(batch.backend, 1)
 
+    # Who may use the server, and who did what
 
-class _Watch:
-    """Looks at the database: soon at first, then more and more rarely, and at once after a change of this process."""
+    def tokens(self) -> list[dict[str, Any]]:
+        from pubworks.store import tokens
+        from pubworks.views.documents import of_token
 
-    def __init__(self, ledger: StoredLedger, job_id: str, wake: Callable[[], object] | None) -> None:
-        self._ledger, self._store, self._job_id, self._wake = ledger, ledger.store, job_id, wake
-        self._seen = self._store.changes
-        self._wait_s = _LOOK_FIRST_S
+        with self.store.read() as connection:
+            return [of_token(row) for row in tokens.list_tokens(connection)]
 
-    def look(self) -> JobState:
-        return self._ledger.state(self._job_id)
+    def create_token(self, owner: str, scopes: Sequence[Scope], lasts_s: float | None) -> dict[str, Any]:
+        from pubworks.store import tokens
 
-    def pause(self, most_s: float | None) -> None:
-        self._work()
-        with self._store.changed:
-            self._store.changed.wait_for(lambda: self._store.changes != self._seen, self._next(most_s))
-            self._seen = self._store.changes
+        with self.store.write() as connection:
+            token_id, token = tokens.create(connection, owner, scopes, lasts_s)
+        return {"id": token_id, "owner": owner, "scopes": sorted(scopes), "token": token}
 
-    async def alook(self) -> JobState:
-        return await asyncio.to_thread(self.look)
+    def revoke_token(self, token_id: str) -> bool:
+        from pubworks.store import tokens
 
-    async def apause(self, most_s: float | None) -> None:
-        await asyncio.to_thread(self._work)
-        await asyncio.sleep(self._next(most_s))
+        with self.store.write() as connection:
+            return tokens.revoke(connection, token_id)
 
-    def _work(self) -> None:
-        if self._wake is not None:
-            self._wake()
-            self._wake = None
+    def audit(self, limit: int) -> list[dict[str, Any]]:
+        from pubworks.store import audit
+        from pubworks.views.documents import of_audit
 
-    def _next(self, most_s: float | None) -> float:
-        wait_s = self._wait_s if most_s is None else min(self._wait_s, most_s)
-        self._wait_s = min(self._wait_s * 1.5, _LOOK_LONGEST_S)
-        return wait_s
+        with self.store.read() as connection:
+            return [of_audit(row) for row in audit.entries(connection, limit)]

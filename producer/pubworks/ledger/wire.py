@@ -130,7 +130,7 @@ class Wire:
         """Have something changed, and return the JSON of the answer.
 
         Args:
-            method: POST or PUT.
+            method: POST, PUT, PATCH or DELETE.
             path: What it is about.
             body: JSON values.
             repeatable: Whether to have it changed twice is the same as once.

@@ -55,6 +55,18 @@ def look_at_backends(session: Session) -> list[BackendView]:
     ]
 
 
+def look_at(session: Session, name: str) -> BackendView:
+    """Return a registered backend.
+
+    Raises:
+        ConfigError: None has this name.
+    """
+    from pubworks.views.limits import check_name
+
+    check_name(session, name)
+    return next(view for view in look_at_backends(session) if view.name == name)
+
+
 def document(view: BackendView) -> dict[str, Any]:
     """Return a backend as JSON values."""
     from pubworks.backends.spec import Limits
@@ -77,15 +89,21 @@ def document(view: BackendView) -> dict[str, Any]:
     }
 
 
-def settings_of(view: BackendView) -> dict[str, Any]:
-    """Return what a registered backend is set to, and what its provider taught, as JSON values."""
+def in_full(view: BackendView) -> dict[str, Any]:
+    """Return a registered backend with what it is set to, and what its provider taught, as JSON values."""
     assert view.spec is not None
     return {
+        **document(view),
         "adapter": view.spec.adapter,
-        "learned": (view.facts and view.facts.learned) or {},
+        "learned": learned(view),
         "policy": view.spec.policy.model_dump(mode="json"),
         "price": view.spec.price and view.spec.price.model_dump(exclude_unset=True),
     }
+
+
+def learned(view: BackendView) -> dict[str, int]:
+    """Return the limits that a backend's provider taught by refusing runs."""
+    return (view.facts and view.facts.learned) or {}
 
 
 def worker_document(row: Any) -> dict[str, Any]:

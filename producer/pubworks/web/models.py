@@ -310,6 +310,14 @@ class Backend(_Model):
     learned: dict[str, int] = Field(description="Limits that its provider taught by refusals.", examples=[{}])
 
 
+class BackendInFull(Backend):
+    """A registered backend, with its settings."""
+
+    adapter: str | None = Field(description="What speaks with its provider; for operators.", examples=[None])
+    policy: dict[str, Any] = Field(description="How runs are watched and tried again.", examples=[{"max_attempts": 5}])
+    price: dict[str, Any] | None = Field(description="What runs cost; for operators.", examples=[{"per_shot": 0.01}])
+
+
 class Backends(_Model):
     """The registered backends, and those that batches wait for."""
 
@@ -401,6 +409,13 @@ class NewToken(_Model):
     owner: str = Field(examples=["ann"])
     scopes: list[str] = Field(examples=[["submit"]])
     token: str = Field(description="Shown once.", examples=["pw_5f0c9a1b2c3d_…"])
+
+
+class RevokedToken(_Model):
+    """A token that is good for nothing."""
+
+    id: str = Field(examples=["5f0c9a1b2c3d"])
+    revoked: bool = Field(description="Whether it was not revoked before.", examples=[True])
 
 
 class Me(_Model):

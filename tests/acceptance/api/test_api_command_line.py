@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from pubworks.cli.main import app
 from pubworks.client import Client
+from pubworks.ledger import remote
 from pubworks.policy import Policy
 from pubworks.states import Scope
 from pubworks.store import audit, limits
@@ -132,6 +133,7 @@ def partial(place: Place) -> str:
     "submit bell.qpy --session nothing", "backends limits picky --json", "backends limits nothing",
     "backends limits vendor", "backends limits vendor --submit often", "workers drain nothing", "backends forget picky",
     "backends forget nothing", "backends resume picky", "backends resume nothing",
+    "backends show picky", "backends show vendor", "backends show nothing",
 ])  # fmt: skip
 def test_a_command_says_over_the_server_what_it_says_of_the_database(
     place: Place, done: str, partial: str, command: str
@@ -161,9 +163,18 @@ def test_the_fleet_is_shown(place: Place, done: str) -> None:
     over, straight = (json.loads(run("workers", "--json")[1])["workers"] for run in (place.run, place.straight))
     assert [one["id"] for one in over] == [one["id"] for one in straight]
     assert "embedded" in place.run("workers")[1]
+    checked = place.run("doctor")[1]
+    assert "skip  backend aer         no worker has built it yet. Start one: pubworks worker --backend aer\n" in checked
+    assert "ok    backend basic       built by a worker; workers that serve it now: 1\n" in checked
+    assert "ok    workers             1 alive, for " in checked
 
 
 def test_limits_are_set_and_shown(place: Place) -> None:
+    shown = json.loads(place.straight("backends", "show", "picky", "--json")[1])
+    assert json.loads(place.run("backends", "show", "picky", "--json")[1]) == shown
+    reader = {"PUBWORKS_TOKEN": place.served.token("ben", Scope.READ)}
+    hidden = {"factory": None, "adapter": None, "price": None}
+    assert json.loads(place.run("backends", "show", "picky", "--json", **reader)[1]) == {**shown, **hidden}
     set_to = ("backends", "limits", "picky", "--submit", "20/s burst 4", "--in-flight", "3", "--json")
     code, out, _ = place.run(*set_to, "--why", "the vendor asked")
     assert (code, json.loads(out)["limits"]) == (0, {"submit": "20/s burst 4", "requests": None, "in_flight": 3})
@@ -192,6 +203,40 @@ def test_a_backend_goes_on_when_somebody_knows_that_it_is_back(place: Place) -> 
     ]
 
 
+def test_tokens_are_made_listed_and_revoked_and_the_audit_tells(place: Place) -> None:
+    admin = {"PUBWORKS_TOKEN": place.served.token("root", Scope.ADMIN)}
+    made = ("token", "create", "cleo", "--scope", "read", "--lasts", "2h", "--why", "a visitor")
+    code, token, told = place.run(*made, **admin)
+    token_id = token.split("_")[1]
+    assert (code, told) == (
+        0, f"Token {token_id} of cleo. It is not shown again. Revoke it: pubworks token revoke {token_id}\n"
+    )  # fmt: skip
+    assert "that of cleo, good for: read" in place.run("doctor", PUBWORKS_TOKEN=token.strip())[1]
+    code, out, _ = place.run("token", "create", "dan", "--json", **admin)
+    assert (code, {**json.loads(out), "id": 0, "token": 0}) == (
+        0, {"id": 0, "owner": "dan", "scopes": ["submit"], "token": 0},
+    )  # fmt: skip
+    for command in (("token", "list"), ("token", "list", "--json"), ("token", "revoke", "nobody")):
+        assert place.run(*command, **admin) == place.straight(*command)
+    revoke = ("token", "revoke", token_id)
+    assert place.run(*revoke, "--why", "gone", **admin) == (0, "", f"Token {token_id} is revoked.\n")
+    assert place.run(*revoke, **admin) == place.straight(*revoke) == (0, "", f"Token {token_id} was revoked already.\n")
+    assert "was revoked" in place.run("list", PUBWORKS_TOKEN=token.strip())[2]
+    assert place.run("audit", **admin) == place.straight("audit")
+    entries = json.loads(place.run("audit", "--json", "-n", 1500, **admin)[1])["entries"]
+    assert entries == json.loads(place.straight("audit", "--json", "-n", 1500)[1])["entries"]
+    whys = {(entry["who"], entry["what"], entry["why"]) for entry in entries}
+    assert {("root", "POST /v1/tokens", "a visitor"), ("root", f"DELETE /v1/tokens/{token_id}", "gone")} <= whys
+
+
+def test_the_audit_comes_in_pages(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = {"PUBWORKS_TOKEN": place.served.token("root", Scope.ADMIN)}
+    for _ in range(5):
+        place.run("token", "create", "eve", **admin)
+    monkeypatch.setattr(remote, "_PAGE", 2)
+    assert place.run("audit", "-n", 5, **admin) == place.straight("audit", "-n", 5)
+
+
 def test_a_worker_is_not_drained_with_its_program(place: Place) -> None:
     (worker,) = json.loads(place.run("workers", "--json")[1])["workers"]
     assert place.run("workers", "drain", worker["id"]) == place.straight("workers", "drain", worker["id"])
@@ -217,6 +262,9 @@ def test_a_held_batch_is_decided_on(place: Place, done: str) -> None:
     job = submitted(place, "bell.qpy", "-b", "vendor", "--shots", 10)
     eventually(lambda: place.worker.job(job).progress().batches == {"HELD": 1})
     assert json.loads(place.run("held", "--json")[1]) == json.loads(place.straight("held", "--json")[1])
+    code, out, _ = place.run("doctor")
+    assert (code, "Decide on them: pubworks held" in out) == (1, True)
+    assert "held" not in place.run("doctor", PUBWORKS_TOKEN=place.served.token("ben", Scope.SUBMIT))[1]
     assert place.run("resolve", f"{job}-0", "fail")[0] == 2
     assert place.run("resolve", f"{job}-0", "fail", "--yes") == (
         0, "", f"Batch {job}-0 is given up. Watch its job: pubworks watch {job}\n",
@@ -231,14 +279,18 @@ def test_who_is_not_there_or_not_let_in_is_told(place: Place) -> None:
     assert (code, "does not answer" in err) == (5, True), err
     code, _, err = place.run("list", PUBWORKS_TOKEN="pw_0_0")
     assert (code, "PUBWORKS_TOKEN" in err) == (1, True), err
+    for command in (("token", "list"), ("token", "create", "eve"), ("token", "revoke", "eve"), ("audit",)):
+        code, _, err = place.run(*command)
+        assert (code, "scope admin" in err) == (1, True), err
     code, _, err = place.run("held", PUBWORKS_TOKEN=place.served.token("ben", Scope.SUBMIT))
     assert (code, "scope operate" in err) == (1, True), err
     for command in (
         ("db", "upgrade"),
-        ("token", "list"),
+        ("db", "current"),
+        ("demo",),
+        ("backends", "probe", "basic"),
         ("serve",),
         ("worker",),
-        ("backends", "show", "aer"),
     ):
         code, out, err = place.run(*command)
         assert (code, "works on the database itself" in out + err) == (2, True), command

@@ -57,11 +57,13 @@ def create_token(asked: TokenRequest, desk: AtDesk, _who: Admin) -> dict[str, An
     return {"id": token_id, "owner": asked.owner, "scopes": sorted(set(asked.scopes)), "token": token}
 
 
-@router.delete("/tokens/{token_id}", status_code=204)
-def revoke_token(token_id: Annotated[str, Path(max_length=16)], desk: AtDesk, _who: Admin) -> None:
+@router.delete("/tokens/{token_id}", response_model=models.RevokedToken)
+def revoke_token(
+    token_id: Annotated[str, Path(description="The token's id.", max_length=64)], desk: AtDesk, _who: Admin
+) -> dict[str, Any]:
     """Revoke a token at once."""
     with desk.session.store.write() as connection:
-        tokens.revoke(connection, token_id)
+        return {"id": token_id, "revoked": tokens.revoke(connection, token_id)}
 
 
 @router.get("/audit", response_model=models.Audit)

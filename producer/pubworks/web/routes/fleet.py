@@ -12,7 +12,7 @@ from pubworks.states import Scope
 from pubworks.store import fleet
 from pubworks.store.tokens import Principal
 from pubworks.views import limits
-from pubworks.views.fleet import BackendView, document, look_at_backends, worker_document
+from pubworks.views.fleet import document, in_full, learned, look_at, look_at_backends, worker_document
 from pubworks.web import models
 from pubworks.web.desk import AtDesk, Operator, Reader
 
@@ -39,21 +39,20 @@ class LimitChanges(BaseModel):
 @router.get("/backends", response_model=models.Backends)
 def backends(desk: AtDesk, who: Reader) -> dict[str, Any]:
     """List the registered backends, and what workers found out about them."""
-    return {"backends": [_shown(view, who) for view in look_at_backends(desk.session)]}
+    found = look_at_backends(desk.session)
+    return {"backends": [_shown({**document(view), "learned": learned(view)}, who) for view in found]}
 
 
-@router.get("/backends/{name}", response_model=models.Backend)
+@router.get("/backends/{name}", response_model=models.BackendInFull)
 def backend(name: Name, desk: AtDesk, who: Reader) -> dict[str, Any]:
-    """Show a registered backend, and what workers found out about it."""
-    limits.check_name(desk.session, name)
-    (view,) = [one for one in look_at_backends(desk.session) if one.name == name]
-    return _shown(view, who)
+    """Show a registered backend: what it is set to, and what workers found out about it."""
+    return _shown(in_full(look_at(desk.session, name)), who)
 
 
-def _shown(view: BackendView, who: Principal) -> dict[str, Any]:
-    known = {**document(view), "learned": (view.facts and view.facts.learned) or {}}
-    factory = known["factory"] if who.may(Scope.OPERATE) else None
-    return {**{key: known[key] for key in models.Backend.model_fields}, "factory": factory}
+def _shown(known: dict[str, Any], who: Principal) -> dict[str, Any]:
+    """Return a backend without what is for operators: names of code, also in its price."""
+    hidden = {} if who.may(Scope.OPERATE) else dict.fromkeys(known.keys() & {"factory", "adapter", "price"})
+    return {**known, **hidden}
 
 
 @router.get("/backends/{name}/limits", response_model=models.Limits)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from pubworks import errors
 from pubworks.cli import exits
+from pubworks.web import problems
 from pubworks.web.problems import kind_of, problem_of
 
 #: A request.
@@ -37,3 +41,21 @@ def test_what_is_the_servers_fault_is_told_without_its_place() -> None:
 def test_a_token_in_a_message_is_hidden() -> None:
     token = "pw_0123456789ab_" + "x" * 43
     assert "xxx" not in json.loads(problem_of(errors.JobNotFound(f"No job {token!r}"), API).body)["detail"]
+
+
+def test_a_defect_is_told_as_a_problem_too() -> None:
+    app = FastAPI()
+    problems.install(app)
+
+    @app.get("/v1/broken")
+    def broken() -> None:
+        raise ZeroDivisionError("s3cret")
+
+    async def ask() -> httpx.Response:
+        way = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=way, base_url="http://here") as http:
+            return await http.get("/v1/broken")
+
+    answer = asyncio.run(ask())
+    assert (answer.status_code, answer.headers["content-type"]) == (500, problems.MEDIA_TYPE)
+    assert (answer.json()["type"], "s3cret" in answer.text) == ("urn:pubworks:error:InternalError", False)

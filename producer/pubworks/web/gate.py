@@ -87,9 +87,10 @@ class Gate:
             await problem_of(error, scope)(scope, receive, answer.send)
         except Exception as error:
             log("api.failed", logging.ERROR, error=f"{type(error).__name__}: {masked(str(error))}")
-            if answer.is_begun:
+            if answer.is_begun and not answer.is_whole:
                 raise  # cut it off: half an answer must not look whole
-            await unforeseen(scope)(scope, receive, answer.send)
+            if not answer.is_begun:
+                await unforeseen(scope)(scope, receive, answer.send)
         finally:
             answer.note()
 
@@ -165,6 +166,8 @@ class _Answer:
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope, self._send = scope, send
         self._status, self._began = 0, time.monotonic()
+        #: Whether its last byte was sent: who met a defect may have been told so already.
+        self.is_whole = False
         #: Whether it lasts as long as somebody watches.
         self._is_stream = False
 
@@ -181,6 +184,7 @@ class _Answer:
             self._is_stream = _is_of(headers, b"text/event-stream")
             message = {**message, "headers": [*headers, *_HEADERS, *_more_headers(self._scope, headers)]}
         await self._send(message)
+        self.is_whole = message["type"] == "http.response.body" and not message.get("more_body", False)
 
     def note(self) -> None:
         """Write the line; neither query nor headers, which may hold secrets."""

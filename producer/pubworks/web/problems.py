@@ -108,6 +108,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _wrong_input)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(DataError, _of_data)
+    app.add_exception_handler(Exception, _of_defect)
 
 
 async def _ours(request: Request, error: Any) -> Response:
@@ -135,6 +136,10 @@ async def _of_data(request: Request, error: Any) -> Response:  # noqa: ARG001
         kind,
         "A value cannot be looked up in the database: it holds a NUL, or is too large.",
     )
+
+
+async def _of_defect(request: Request, error: Any) -> Response:  # noqa: ARG001
+    return unforeseen(request.scope)
 
 
 def unforeseen(scope: Scope) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 from pathlib import Path
@@ -138,6 +139,16 @@ def test_every_answer_has_strict_headers(served: Any) -> None:
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["cache-control"] == "no-store"
             assert "server" not in headers
+
+
+def test_values_that_cannot_be_are_wrong_input(served: Any) -> None:
+    with served.user("olga", Scope.OPERATE) as olga:
+        for rate in ("", "often", "5/min burst 0"):
+            answer = olga.patch("/v1/backends/basic/limits", json={"requests": rate})
+            assert problem(answer) == (422, "WrongInput", "USAGE")
+        far = base64.urlsafe_b64encode(f"[{10**400}, 0]".encode()).decode()
+        for cursor in ("x", far, base64.urlsafe_b64encode(b"[" * 90_000).decode()[:200]):
+            assert problem(olga.get("/v1/jobs", params={"cursor": cursor})) == (422, "WrongInput", "USAGE")
 
 
 def test_a_request_that_is_too_large_is_refused(served: Any) -> None:

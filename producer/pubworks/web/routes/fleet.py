@@ -33,7 +33,7 @@ class LimitChanges(BaseModel):
     @field_validator("submit", "requests")
     @classmethod
     def _is_a_rate(cls, text: str | None) -> str | None:
-        return text and str(Rate.parse(text))
+        return None if text is None else str(Rate.parse(text))
 
 
 @router.get("/backends", response_model=models.Backends)

@@ -50,18 +50,24 @@ def tags_of(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[st
     return {job_id: sorted(tags) for job_id, tags in found.items()}
 
 
-def ids_like(connection: Connection, beginning: str, most: int) -> list[tuple[str, str, str | None]]:
-    """Return (id, state, name) of the newest jobs whose ids begin so."""
+def ids_like(
+    connection: Connection, beginning: str, most: int, viewer: str | None = None
+) -> list[tuple[str, str, str | None]]:
+    """Return (id, state, name) of the newest jobs whose ids begin so; of those that a user of the server may see."""
     query = select(jobs.c.id, jobs.c.state, jobs.c.name)
     if beginning:
         query = query.where(jobs.c.id.startswith(beginning, autoescape=True))
+    if viewer is not None:
+        query = query.where(seen_by(viewer))
     query = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(most)
     return [(row.id, row.state, row.name) for row in connection.execute(query)]
 
 
-def tags_like(connection: Connection, beginning: str, most: int) -> list[str]:
-    """Return tags that begin so, sorted."""
+def tags_like(connection: Connection, beginning: str, most: int, viewer: str | None = None) -> list[str]:
+    """Return tags that begin so, sorted; of the jobs that a user of the server may see."""
     query = select(job_tags.c.tag).where(job_tags.c.tag.startswith(beginning, autoescape=True)).distinct()
+    if viewer is not None:
+        query = query.join(jobs, jobs.c.id == job_tags.c.job_id).where(seen_by(viewer))
     return list(connection.execute(query.order_by(job_tags.c.tag).limit(most)).scalars())
 
 

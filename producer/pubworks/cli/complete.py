@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from contextlib import closing, suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pubworks.views.words import Kind
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from pubworks.ledger.remote import RemoteLedger
+    from pubworks.store.store import Store
 
-#: Most words that are offered.
-_MOST = 50
-
-#: Seconds until nothing is offered, as when the database is away.
+#: Seconds until nothing is offered, as when the database or the server is away.
 _PATIENCE_S = 1.5
 
 _WORD = re.compile(r"[\w.,:@%+=/-]+")
@@ -26,65 +28,70 @@ _NOT_PLAIN = re.compile(r"[^\w .,-]")
 
 def job_ids(incomplete: str) -> list[tuple[str, str]]:
     """Return ids that begin so, the newest first, with state and name."""
-    from pubworks.store import listing
-
-    rows = _ask(lambda connection: listing.ids_like(connection, incomplete, _MOST))
-    return [(job_id, _NOT_PLAIN.sub("?", f"{state} {name or ''}".strip())) for job_id, state, name in rows]
+    return _ask(Kind.JOB, incomplete)
 
 
 def tags(incomplete: str) -> list[str]:
     """Return tags that begin so."""
-    from pubworks.store import listing
-
-    return [tag for tag in _ask(lambda connection: listing.tags_like(connection, incomplete, _MOST)) if _is_word(tag)]
+    return [tag for tag, _ in _ask(Kind.TAG, incomplete)]
 
 
 def session_ids(incomplete: str) -> list[tuple[str, str]]:
     """Return ids of sessions and batches that begin so, the newest first, with kind, state and backend."""
-    from pubworks.store import sessions
-
-    found = [
-        one for one in _ask(lambda connection: sessions.newest(connection, _MOST)) if one.id.startswith(incomplete)
-    ]
-    return [(one.id, _NOT_PLAIN.sub("?", f"{one.mode} {one.status}, {one.backend}")) for one in found]
+    return _ask(Kind.SESSION, incomplete)
 
 
 def backends(incomplete: str) -> list[str]:
     """Return names of registered backends that begin so."""
-    try:
-        from pubworks.backends import registry
-        from pubworks.settings import load_settings
+    return [name for name, _ in _ask(Kind.BACKEND, incomplete)]
 
-        names = registry.registered(load_settings())
+
+def _ask(kind: Kind, beginning: str) -> list[tuple[str, str]]:
+    """Return words with what they are about; none where nobody answers soon."""
+    found: list[tuple[str, str]] = []
+    with suppress(Exception):
+        look = _way(kind, beginning)
+        thread = threading.Thread(target=lambda: found.extend(_quietly(look)), daemon=True)
+        thread.start()
+        thread.join(_PATIENCE_S)
+    return [(word, _NOT_PLAIN.sub("?", about)) for word, about in list(found) if _WORD.fullmatch(word)]
+
+
+def _quietly(look: Callable[[], list[tuple[str, str]]]) -> list[tuple[str, str]]:
+    try:
+        return look()
     except Exception:
         return []
-    return sorted(name for name in names if name.startswith(incomplete) and _is_word(name))
 
 
-def _is_word(text: str) -> bool:
-    return _WORD.fullmatch(text) is not None
+def _way(kind: Kind, beginning: str) -> Callable[[], list[tuple[str, str]]]:
+    """Return what asks for the words, with all imported that it needs: only who is asked may be slow."""
+    from pubworks.settings import load_settings
+    from pubworks.views import words
+
+    settings = load_settings()
+    if settings.is_remote:
+        import httpx  # noqa: F401
+
+        from pubworks.ledger.remote import RemoteLedger
+
+        return partial(_served, RemoteLedger(settings), kind, beginning)
+    if kind == Kind.BACKEND:
+        return partial(words.backends, settings, beginning)
+    from pubworks.store.place import missing_file
+    from pubworks.store.store import Store
+
+    url = settings.database_url
+    return list if missing_file(url) else partial(_stored, Store(url), kind, beginning)  # to open it would make it
 
 
-def _ask(query: Callable[[Connection], list[Any]]) -> list[Any]:
-    """Return what a query gives; nothing, where the database is not there, or does not answer soon."""
-    found: list[Any] = []
-    thread = threading.Thread(target=lambda: found.extend(_read(query)), daemon=True)
-    thread.start()
-    thread.join(_PATIENCE_S)
-    return list(found)
+def _served(ledger: RemoteLedger, kind: Kind, beginning: str) -> list[tuple[str, str]]:
+    with closing(ledger):
+        return ledger.words(kind, beginning)
 
 
-def _read(query: Callable[[Connection], list[Any]]) -> list[Any]:
-    try:
-        from pubworks.settings import load_settings
-        from pubworks.store.place import missing_file
-        from pubworks.store.store import Store
+def _stored(store: Store, kind: Kind, beginning: str) -> list[tuple[str, str]]:
+    from pubworks.views import words
 
-        settings = load_settings()
-        url = settings.database_url
-        if settings.is_remote or missing_file(url):
-            return []  # to open it would make it
-        with Store(url).read() as connection:
-            return query(connection)
-    except Exception:
-        return []
+    with closing(store), store.read() as connection:
+        return words.stored(connection, kind, beginning)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pubworks.views.limits import Limits
     from pubworks.views.session import JobView
     from pubworks.views.sessions import SessionView
+    from pubworks.views.words import Kind
 
 #: What stands before each result, and each chunk; see the routes ``results`` and ``parts``.
 _RESULT, _CHUNK = struct.Struct("!IQ"), struct.Struct("!QQQQQ")
@@ -89,6 +90,11 @@ class RemoteLedger:
     def me(self) -> dict[str, Any]:
         """Return whose the token is, and what it is good for."""
         return dict(self._wire.get("/v1/me"))
+
+    def words(self, kind: Kind, beginning: str) -> list[tuple[str, str]]:
+        """Return words that a shell completes, each with what it is about; asked for once, since somebody types."""
+        found = self._wire.get("/v1/words", {"kind": str(kind), "begins": beginning}, patience_s=0.0)["words"]
+        return [(one["word"], one["about"]) for one in found]
 
     # Submitting
 

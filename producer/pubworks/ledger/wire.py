@@ -106,7 +106,7 @@ class Wire:
             )
         self._lock = threading.Lock()
         self._clients: dict[int, httpx.Client] = {}
-        self._verify: ssl.SSLContext | None = None
+        self._verify: ssl.SSLContext | bool | None = None
 
     def __repr__(self) -> str:
         return f"<Wire to {self.url}>"
@@ -233,7 +233,7 @@ class Wire:
         import httpx
 
         if self._verify is None:
-            self._verify = httpx.create_ssl_context()
+            self._verify = httpx.create_ssl_context() if self.url.startswith("https:") else False  # no TLS to verify
         return {
             "base_url": self.url, "headers": self._headers, "timeout": _timeout(_READ_S), "verify": self._verify,
             "trust_env": not self._is_here,  # no proxy between a machine and itself

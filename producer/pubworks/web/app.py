@@ -38,6 +38,7 @@ from pubworks.web.routes import (
     results,
     sessions,
     submission,
+    words,
 )
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def create_app(settings: Settings) -> Gate:
         access.router,
         metrics.router,
         overview.router,
+        words.router,
     ):
         app.include_router(router, responses=_PROBLEMS, dependencies=[Depends(_reason)])
     pages.install(app)

@@ -444,6 +444,19 @@ class Audit(_Model):
     entries: list[AuditEntry]
 
 
+class Word(_Model):
+    """A word that a shell may complete."""
+
+    word: str = Field(examples=[_JOB])
+    about: str = Field(description="What it is, in a few words.", examples=["DONE vqe scan"])
+
+
+class Words(_Model):
+    """Words that begin as it was asked for, 50 at most."""
+
+    words: list[Word]
+
+
 class Health(_Model):
     """Whether the server and its database answer."""
 

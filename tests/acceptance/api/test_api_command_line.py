@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,14 @@ class Place:
     def run(self, *arguments: object, **env: str) -> tuple[int, str, str]:
         """Run a command over the server; returns its code, standard output and standard error."""
         return self._run(arguments, {"PUBWORKS_URL": self.served.url, "PUBWORKS_TOKEN": self.token, **env})
+
+    def complete(self, line: str, **env: str) -> list[str]:
+        """Return the words that bash is given for the end of a line, over the server."""
+        asked = {"_PUBWORKS_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+        place = {"PUBWORKS_URL": self.served.url, "PUBWORKS_TOKEN": self.token}
+        result = CliRunner().invoke(app, [], env={**place, **asked, **env}, prog_name="pubworks")
+        assert result.stderr == ""
+        return result.stdout.split()
 
     def straight(self, *arguments: object) -> tuple[int, str, str]:
         """Run a command on the database."""
@@ -270,6 +279,29 @@ def test_a_held_batch_is_decided_on(place: Place, done: str) -> None:
         0, "", f"Batch {job}-0 is given up. Watch its job: pubworks watch {job}\n",
     )  # fmt: skip
     assert place.run("watch", job)[0] == 1
+
+
+def test_a_shell_completes_what_one_may_see(place: Place) -> None:
+    job = submitted(place, "bell.qpy", "-b", "basic", "--tag", "thesis", "--tag", "$(touch x)")
+    session = place.run("session", "open", "-b", "basic")[1].strip()
+    assert place.complete(f"pubworks status {job[:-1]}") == [job]
+    assert job in place.complete("pubworks watch ")
+    assert place.complete("pubworks list --tag the") == ["thesis"]
+    assert "touch" not in str(place.complete("pubworks list --tag ")), "what a shell could run is left out"
+    assert place.complete(f"pubworks session show {session[:-1]}") == [session]
+    assert place.complete("pubworks submit bell.qpy --backend pi") == ["picky"]
+    another = {"PUBWORKS_TOKEN": place.served.token("ben", Scope.SUBMIT)}
+    for line in (f"status {job[:-1]}", "list --tag the", f"session show {session[:-1]}"):
+        assert place.complete(f"pubworks {line}", **another) == []
+    assert place.complete("pubworks backends show pi", **another) == ["picky"]
+
+
+@pytest.mark.parametrize("command", ["status", "list --tag", "session show", "backends show"])
+def test_completion_is_silent_where_no_server_answers(place: Place, command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+        places = [{"PUBWORKS_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}]
+        places += [{"PUBWORKS_URL": "http://127.0.0.1:1"}, {"PUBWORKS_URL": "no url"}, {"PUBWORKS_TOKEN": "pw_0_0"}]
+        assert [place.complete(f"pubworks {command} ", **env) for env in places] == [[], [], [], []]
 
 
 def test_who_is_not_there_or_not_let_in_is_told(place: Place) -> None:

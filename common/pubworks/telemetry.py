@@ -100,9 +100,12 @@ ACTIONS = {
 _log = logging.getLogger("pubworks")
 _listeners: list[Listener] = []
 
-_PASSWORD_IN_URL = re.compile(r"(\w://[^\s:/@]*:)[^\s]*@")
+#: Whoever reaches the server chooses the paths in its log: each of these takes time that grows as the text does.
+_WORD = re.compile(r"\S+")
+_BEFORE_PASSWORD = re.compile(r"\w://[^\s:/@]*:")
 _TOKEN = re.compile(r"(\bpw_[0-9a-f]{12}_)[\w-]+")
-_SECRET_IN_QUERY = re.compile(r"([?&][^=&\s]*(?:password|passwd|secret|token|key)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+_SECRET_NAME = "(?:password|passwd|secret|token|key)"
+_SECRET_IN_QUERY = re.compile(rf"([?&](?:(?!{_SECRET_NAME})[^=&?\s])*{_SECRET_NAME}[^=&?\s]*=)[^&\s]+", re.IGNORECASE)
 
 #: Characters of the shortest value that is hidden wherever it stands.
 _SHORTEST_SECRET = 6
@@ -132,8 +135,15 @@ def masked(text: str) -> str:
     >>> masked("redis://:s3cret@queue.lab:6379/0")
     'redis://:***@queue.lab:6379/0'
     """
-    text = _TOKEN.sub(r"\1***", _SECRET_IN_QUERY.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\1***@", text)))
+    text = _WORD.sub(_without_password, text)
+    text = _TOKEN.sub(r"\1***", _SECRET_IN_QUERY.sub(r"\1***", text))
     return _of_this_process.hide(text)
+
+
+def _without_password(word: re.Match[str]) -> str:
+    text, end = word[0], word[0].rfind("@")
+    before = _BEFORE_PASSWORD.search(text, 0, max(0, end))
+    return f"{text[: before.end()]}***{text[end:]}" if before else text
 
 
 class Values:

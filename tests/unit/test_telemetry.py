@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from pubworks import telemetry
 from pubworks.settings import load_settings, secrets_of
-from pubworks.telemetry import ACTIONS, JsonLines, TextLines, Veil, log
+from pubworks.telemetry import ACTIONS, JsonLines, TextLines, Veil, log, masked
 
 ROOT = Path(__file__).parents[2]
 SECRET = "tok-3f9a77c1"
@@ -66,6 +67,23 @@ def test_a_traceback_is_one_field_without_secrets() -> None:
     line = json.loads(JsonLines(Veil([SECRET])).format(made))
     assert line["message"] == "keeper"
     assert line["traceback"].endswith("ValueError: ***")
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("GET a://me:pw@x@host b://:@ x@y a://b", "GET a://me:***@host b://:***@ x@y a://b"),
+    ("GET /x?a=b?my_Token_id=pw&n=1&key=2#f", "GET /x?a=b?my_Token_id=***&n=1&key=***"),
+    ("?token?n=1&key=&secret", "?token?n=1&key=&secret"),
+])  # fmt: skip
+def test_passwords_and_secrets_in_urls_are_hidden(text: str, shown: str) -> None:
+    assert masked(text) == shown
+
+
+@pytest.mark.parametrize("part", ["?", "?token", "token", "&key?", "a://:", "a://", "pw_", "?token=", "a://:@"])
+def test_no_path_of_a_stranger_keeps_the_log_busy(part: str) -> None:
+    start = time.process_time()
+    for text in (part * 5_000, "?" + part * 5_000, "a://" + part * 5_000):
+        masked(text)
+    assert time.process_time() - start < 2.0
 
 
 def test_a_short_word_is_no_secret() -> None:

@@ -136,6 +136,20 @@ def test_tags_are_replaced_as_a_whole(five: Client) -> None:
         listing.set_tags(connection, "nope", ["a"])
 
 
+def test_a_job_is_shared_and_kept_to_its_owner_again(five: Client) -> None:
+    job = five.jobs(name="0")[0]
+    assert not job.shared
+    for shared in (True, True, False, False, True):
+        job.shared = shared
+        assert job.shared == five.job(job.job_id()).shared == shared
+    assert [event.what for event in job.timeline()][-3:] == ["shared", "unshared", "shared"]
+    assert job.timeline()[-1].text == "shared with all users"
+    with pytest.raises(TypeError, match="True or False"):
+        job.shared = "no"
+    with five.store.write() as connection, pytest.raises(JobNotFound):
+        listing.set_shared(connection, "nope", True)
+
+
 @pytest.mark.parametrize("labels", [{"name": "x" * 201}, {"idempotency_key": " "}, {"tags": ["a\0b"]}])
 def test_labels_that_cannot_be_stored_are_refused(five: Client, labels: dict[str, Any]) -> None:
     with pytest.raises(SubmissionError, match="1 to 200 characters"):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, Select, delete, exists, literal, select, tuple_
+from sqlalchemy import Connection, Select, delete, exists, literal, select, tuple_, update
 
 from pubworks.store.jobs import RECORD, get, seen_by, to_record
 from pubworks.store.records import JobRecord, Wanted
-from pubworks.store.statements import insert_new
+from pubworks.store.statements import insert_new, record
 from pubworks.store.tables import job_tags, jobs
+
+#: The event of a job that its owner and operators see from now on; all others are told this, and nothing after it.
+UNSHARED = "unshared"
 
 
 def find_jobs(connection: Connection, wanted: Wanted) -> list[JobRecord]:
@@ -80,3 +83,16 @@ def set_tags(connection: Connection, job_id: str, tags: Iterable[str]) -> None:
     get(connection, job_id)
     connection.execute(delete(job_tags).where(job_tags.c.job_id == job_id))
     insert_new(connection, job_tags, [{"job_id": job_id, "tag": tag} for tag in tags])
+
+
+def set_shared(connection: Connection, job_id: str, shared: bool) -> None:
+    """Let every user of the server see a job, or its owner and operators only.
+
+    Raises:
+        JobNotFound: No job has this id.
+    """
+    other = update(jobs).where(jobs.c.id == job_id, jobs.c.shared != shared)
+    if connection.execute(other.values(shared=shared)).rowcount:
+        record(connection, job_id, "shared" if shared else UNSHARED)
+    else:
+        get(connection, job_id)

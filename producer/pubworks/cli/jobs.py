@@ -56,6 +56,7 @@ def _sheet(view: JobView) -> Table:
         ("name", record.name),
         ("tags", ", ".join(view.tags)),
         ("session", record.session),
+        ("shared", "with all users" if record.shared else None),
         ("status", record.state),
         ("", ""),
         ("now", story.waits_for(view)),

@@ -27,6 +27,7 @@ from pubworks.cli import (
     result,
     retry,
     serve,
+    share,
     stack,
     submit,
     timeline,
@@ -87,6 +88,7 @@ app.command()(result.result)
 app.command()(timeline.timeline)
 app.command()(cancel.cancel)
 app.command()(retry.retry)
+app.command()(share.share)
 app.command("list")(jobs.list_jobs)
 app.add_typer(modes.app, name="batch", help="Jobs that are held together: open, close, cancel, show, list.")
 app.add_typer(modes.app, name="session", help="The same, and they go before those of others.")

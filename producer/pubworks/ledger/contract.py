@@ -152,6 +152,9 @@ class Ledger(Protocol):
     def set_tags(self, job_id: str, tags: Sequence[str]) -> None:
         """Give a job these tags and no others."""
 
+    def set_shared(self, job_id: str, shared: bool) -> None:
+        """Let every user of the server see a job, or its owner and operators only."""
+
     def usage(self, job_id: str) -> dict[str, Any]:
         """Return what a job used; see ``Job.usage``."""
 

@@ -185,6 +185,9 @@ class RemoteLedger:
     def set_tags(self, job_id: str, tags: Sequence[str]) -> None:
         self._wire.send("PUT", f"{_job(job_id)}/tags", {"tags": list(tags)}, repeatable=True)
 
+    def set_shared(self, job_id: str, shared: bool) -> None:
+        self._wire.send("PUT", f"{_job(job_id)}/shared", {"shared": shared}, repeatable=True)
+
     def usage(self, job_id: str) -> dict[str, Any]:
         return dict(self._account(job_id)["usage"])
 

@@ -205,6 +205,12 @@ class StoredLedger:
         with self.store.write() as connection:
             listing.set_tags(connection, job_id, tags)
 
+    def set_shared(self, job_id: str, shared: bool) -> None:
+        from pubworks.store import listing
+
+        with self.store.write() as connection:
+            listing.set_shared(connection, job_id, shared)
+
     def usage(self, job_id: str) -> dict[str, Any]:
         from pubworks.primitives.account import usage
 

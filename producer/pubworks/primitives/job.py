@@ -142,6 +142,17 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         self._ledger.set_tags(self._job_id, checked)
         return list(checked)
 
+    @property
+    def shared(self) -> bool:
+        """Whether every user of the server may see it, with what went in and what came out; set it to change that."""
+        return self.record().shared
+
+    @shared.setter
+    def shared(self, shared: bool) -> None:
+        if not isinstance(shared, bool):
+            raise TypeError(f"Whether a job is shared is True or False, not {shared!r}.")
+        self._ledger.set_shared(self._job_id, shared)
+
     def usage(self) -> dict[str, Any]:
         """Return what the runs that gave results used: ``provider_jobs``, ``circuits``, ``shots`` and ``seconds``.
 

@@ -32,6 +32,8 @@ _TEXTS = {
     "asked to cancel": "the provider was asked to cancel {provider_job_id}",
     "cancel refused": "the provider does not cancel {provider_job_id}: {reason}",
     "run cancelled": "{provider_job_id} was cancelled at the provider",
+    "shared": "shared with all users",
+    "unshared": "not shared with all users any more",
     "finished": "ended as {state}",
     "retried": "retried; batches to be run again: {batches}, held for a decision: {held}",
 }

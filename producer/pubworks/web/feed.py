@@ -15,7 +15,7 @@ from anyio import to_thread
 
 from pubworks.errors import StoreError
 from pubworks.primitives.timeline import event_of
-from pubworks.store import feed, logins, tokens
+from pubworks.store import feed, listing, logins, tokens
 from pubworks.telemetry import log
 from pubworks.views import documents
 
@@ -46,6 +46,7 @@ class Told:
     id: int
     job: str
     owner: str
+    #: Whether it is for all: its job is shared, or was until this event.
     shared: bool
     frame: bytes
 
@@ -226,4 +227,4 @@ def _told(row: Row[Any]) -> Told:
     document = documents.of_event(event_of(row))
     data = json.dumps({"id": row.id, "job": row.job_id, **document})
     frame = f"id: {row.id}\nevent: {row.what}\ndata: {data}\n\n".encode()
-    return Told(row.id, row.job_id, row.owner, bool(row.shared), frame)
+    return Told(row.id, row.job_id, row.owner, row.shared or row.what == listing.UNSHARED, frame)

@@ -94,6 +94,29 @@ def test_users_see_their_own_jobs_and_what_is_shared(served: Any) -> None:
         assert olga.post(f"/v1/jobs/{shared}/cancel").json()["cancelled"] is False
 
 
+def test_who_submitted_a_job_and_operators_share_it(served: Any) -> None:
+    job = served.job(owner="ann")
+    path = f"/v1/jobs/{job}/shared"
+    with (
+        served.user("ann") as ann,
+        served.user("ann", Scope.READ) as reader,
+        served.user("ben") as ben,
+        served.user("olga", Scope.OPERATE) as olga,
+        served.user("root", Scope.ADMIN) as root,
+    ):
+        assert problem(ben.put(path, json={"shared": True}))[0] == 404
+        assert problem(reader.put(path, json={"shared": True}))[0] == 403
+        assert ann.put(path, json={"shared": True}, headers={"X-Reason": "for the group"}).json()["shared"]
+        entry = root.get("/v1/audit", params={"limit": 1}).json()["entries"][0]
+        assert (entry["what"], entry["why"], entry["jobs"]) == (f"PUT {path}", "for the group", [job])
+        assert job in [one["id"] for one in ben.get("/v1/jobs").json()["jobs"]]
+        assert problem(ben.put(path, json={"shared": False})) == (403, "NotAllowed", "FAILED")
+        for wrong in ({}, {"shared": "perhaps"}, {"shared": None}):
+            assert problem(ann.put(path, json=wrong))[0] == 422
+        assert olga.put(path, json={"shared": False}).json()["shared"] is False
+        assert job not in [one["id"] for one in ben.get("/v1/jobs").json()["jobs"]]
+
+
 def test_every_change_is_told_in_the_audit_and_nothing_can_be_removed_from_it(served: Any) -> None:
     job = served.job(owner="ann")
     with served.user("ann") as ann, served.user("root", Scope.ADMIN) as root:

@@ -202,6 +202,10 @@ def test_jobs_are_found_tagged_cancelled_and_retried(lab: Served, ann: Client) -
     job = found[0]
     job.tags = ["c", "wait"]
     assert (job.tags, ann.job(job.job_id()[-8:]) == job) == (["c", "wait"], True)
+    job.shared = True
+    assert (job.shared, lab.client.job(job.job_id()).shared) == (True, True)
+    job.shared = False
+    assert not job.shared
     assert (job.cancel(), ann.cancel(tags=["wait"])) == (False, 0)
     with pytest.raises(errors.NothingToRetry):
         job.retry()

@@ -152,6 +152,23 @@ def test_a_command_says_over_the_server_what_it_says_of_the_database(
         assert place.run(*words) == place.straight(*words)
 
 
+def test_a_job_is_shared_and_kept_to_its_owner_again(place: Place, done: str) -> None:
+    assert place.run("share", done[-8:], "--why", "for the group") == (
+        0, "", f"Job {done} is shared: every user of the server may see it. Keep it to yourself again: pubworks share "
+        f"{done} --off\n",
+    )  # fmt: skip
+    assert place.run("share", done) == place.straight("share", done)
+    assert "with all users" in place.run("status", done)[1]
+    assert place.run("share", done, "--off") == (0, "", f"Job {done} is not shared: its owner and operators see it.\n")
+    assert place.straight("share", done, "--off") == place.run("share", done, "--off")
+    assert "with all users" not in place.run("status", done)[1]
+    assert place.run("share", "nothing") == place.straight("share", "nothing")
+    with place.served.client.store.read() as connection:
+        told = [(row.what, row.why) for row in audit.entries(connection, 20) if "share" in row.what]
+    assert ("pubworks share", None) in told
+    assert (f"PUT /v1/jobs/{done}/shared", "for the group") in told
+
+
 def test_what_is_missing_of_a_job_is_retried(place: Place, partial: str) -> None:
     assert place.run("retry", partial, "--why", "mended:\n für alle") == (
         0, "", f"Job {partial}: 1 batch is run again.\nWatch it: pubworks watch {partial}\n",

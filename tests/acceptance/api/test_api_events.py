@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from pubworks.store import feed
+
 
 @contextmanager
 def watching(http: Any, **asked: Any) -> Iterator[Iterator[dict[str, Any]]]:
@@ -32,6 +34,42 @@ def test_what_happens_is_told_to_those_who_may_see_it(served: Any) -> None:
             (mine, "submitted"), (mine, "finished"), (shared, "submitted"), (shared, "finished"),
         ]  # fmt: skip
         assert next(other)["job"] == shared
+
+
+def test_others_are_told_of_a_job_from_when_it_is_shared_until_it_is_not(served: Any) -> None:
+    job = served.job(owner="ann")
+    with served.user("ann") as ann, served.user("ben") as ben, watching(ben) as told:
+        assert ben.get("/v1/wait", params={"job": job}).status_code == 404
+        served.client.job(job).shared = True
+        assert ben.get(f"/v1/jobs/{job}").json()["shared"]
+        with watching(ben, after=0, job=job) as all_of_it:
+            assert [next(all_of_it)["what"] for _ in range(3)] == ["submitted", "finished", "shared"]
+            assert ann.put(f"/v1/jobs/{job}/shared", json={"shared": False}).json()["shared"] is False
+            assert next(all_of_it)["what"] == "unshared"
+        assert "shared" in (event["what"] for event in told)
+        assert next(told)["what"] == "unshared"
+        assert ben.get(f"/v1/jobs/{job}").status_code == 404
+        ann.post(f"/v1/jobs/{job}/cancel")
+        served.client.job(served.job(owner="ben")).tags = ["last"]
+        assert next(told)["job"] != job
+        with watching(ben, after=0) as again:
+            assert next(event["what"] for event in again if event["job"] == job) == "unshared"
+
+
+def test_who_waits_for_a_job_is_not_told_its_state_when_it_is_not_shared_any_more(served: Any) -> None:
+    job = served.job(owner="ann", shared=True)
+    with served.user("ben") as ben:
+        answer = ben.get("/v1/wait", params={"job": job})
+        timer = threading.Timer(0.3, setattr, (served.client.job(job), "shared", False))
+        timer.start()
+        while answer.status_code == 200:
+            after = answer.json()["after"]
+            answer = ben.get("/v1/wait", params={"job": job, "after": after, "most_s": 20})
+        timer.join()
+    assert answer.status_code == 404
+    with served.client.store.read() as connection:
+        (event,) = [row for row in feed.after(connection, after, 100) if row.what == "unshared"]
+    assert (event.job_id, event.id > after) == (job, True)
 
 
 def test_who_comes_again_misses_nothing_and_gets_nothing_twice(served: Any) -> None:

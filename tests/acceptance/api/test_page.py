@@ -120,7 +120,7 @@ def test_what_people_write_stays_text(served: Any) -> None:
     evil = "<script>alert(1)</script>"
     job = served.job(owner="ann", name=evil, tags=('"><img src=x onerror=alert(1)>',))
     with browser(served, "ann") as http:
-        for path in ("/jobs", f"/jobs/{job}", f"/jobs/{job}/tags", f"/jobs?name={evil}"):
+        for path in ("/jobs", f"/jobs/{job}", f"/jobs/{job}/tags", f"/jobs/{job}/shared", f"/jobs?name={evil}"):
             text = http.get(path).text
             assert evil not in text
             assert "<img" not in text
@@ -150,7 +150,7 @@ def test_who_may_only_read_sees_no_button_and_changes_nothing(served: Any) -> No
         page = http.get(f"/jobs/{job}").text
         assert f"/jobs/{job}/tags" not in page
         assert http.get(f"/jobs/{job}/tags").status_code == 403
-        for deed in ("tags", "cancel", "retry"):
+        for deed in ("tags", "shared", "cancel", "retry"):
             assert http.post(f"/jobs/{job}/{deed}", data={"form": form_of(page)}).status_code == 403
 
 
@@ -165,6 +165,27 @@ def test_what_one_may_not_see_is_not_there(served: Any) -> None:
         page = http.get(f"/jobs/{shared}").text
         assert "for all" in page
         assert f"/jobs/{shared}/tags" not in page
+
+
+def test_a_job_is_shared_by_its_owner_and_operators(served: Any) -> None:
+    job = served.job(owner="ann", name="of ann")
+    path = f"/jobs/{job}/shared"
+    with browser(served, "ann") as ann, browser(served, "ben") as ben, browser(served, "olga", Scope.OPERATE) as olga:
+        page = ann.get(path).text
+        form = form_of(page)
+        assert "of ann" in page
+        assert 'name="shared" value="true"' in page
+        assert ben.post(path, data={"form": form_of(ben.get("/jobs").text), "shared": "true"}).status_code == 404
+        said = {"form": form, "shared": "true", "why": "for the group"}
+        assert ann.post(path, data=said).headers["location"] == f"/jobs/{job}"
+        assert "of ann" in ben.get("/jobs").text
+        assert path not in ben.get(f"/jobs/{job}").text
+        assert ben.get(path).status_code == 403
+        page = olga.get(path).text
+        assert 'name="shared" value="false"' in page
+        assert olga.post(path, data={"form": form_of(page), "shared": "false"}).headers["location"] == f"/jobs/{job}"
+        assert ben.get(f"/jobs/{job}").status_code == 404
+        assert ann.post(path, data={"form": form, "shared": "perhaps"}).status_code == 422
 
 
 def test_a_list_goes_on_where_it_ended(served: Any) -> None:

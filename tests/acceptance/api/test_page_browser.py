@@ -145,6 +145,27 @@ def test_what_somebody_reads_is_not_taken_away(chromium: Browser, served_page: A
         expect(page.locator("#o-1 table")).to_be_visible()
 
 
+def test_a_job_that_is_shared_appears_to_others_and_goes_when_it_is_not(chromium: Browser, served_page: Any) -> None:
+    job = served_page.job(owner="gus", name="for the group")
+    with visiting(chromium, served_page, "gus") as mine, visiting(chromium, served_page, "hal") as page:
+        expect(page.get_by_role("status")).to_have_text("live")
+        mine.goto(f"/jobs/{job}")
+        mine.get_by_role("link", name="Share").click()
+        mine.get_by_label("Why").fill("look at this")
+        mine.get_by_role("button", name="Share it").click()
+        page.get_by_role("link", name="for the group").click()
+        expect(page.get_by_role("status")).to_have_text("live")
+        expect(page.get_by_role("link", name="Share")).to_have_count(0)
+        mine.get_by_role("link", name="Stop sharing").click()
+        mine.get_by_role("button", name="Stop sharing").click()
+        expect(page.locator("#head")).to_contain_text("is not shared with you any more")
+        expect(page.locator("#events")).to_be_empty()
+        mine.get_by_role("link", name="Share").click()
+        mine.get_by_role("button", name="Share it").click()
+        expect(page.locator("#head")).to_contain_text("for the group")
+        expect(page.locator("#events")).to_contain_text("shared with all users")
+
+
 def _filled(served: Any) -> list[str]:
     """Store jobs in many states; returns the paths of all pages."""
     calls = Calls(served.client.store, "basic")
@@ -161,7 +182,7 @@ def _filled(served: Any) -> list[str]:
     calls.do(doubts.hold, doubtful.batch_id, doubtful.fence, "perhaps it took it")
     calls.take("w/1")
     pages = ["/", "/jobs", f"/jobs/{job.id}", "/backends", "/workers", "/errors", "/held"]
-    acts = ["cancel", "tags"]
+    acts = ["cancel", "tags", "shared"]
     calls.do(limits.failed, "aer", "502 bad gateway", Policy(), surely=True)
     calls.do(limits.snooze, "aer", "503 back in an hour", 3600.0)
     forms = ["/backends/basic/limits", "/backends/aer/resume", "/workers/w/drain", f"/held/{doubtful.batch_id}"]

@@ -59,10 +59,11 @@ def _sheet(visit: Visiting, job_id: JobId, asked: Annotated[JobView, Query()]) -
     parts = ("head", "flow", "runs", "results", "batches", "events")
     tick_s = _QUIET_S if record.state.is_final else 2.0
     key = ("job", visit.sees, whole_id, asked.model_dump_json())
-    return Sheet("job", record.name or whole_id, partial(_look, visit, job, asked), parts, key, whole_id, tick_s)
+    return Sheet("job", record.name or whole_id, partial(_look, visit, whole_id, asked), parts, key, whole_id, tick_s)
 
 
-def _look(visit: Visit, job: Job, asked: JobView) -> dict[str, Any]:
+def _look(visit: Visit, job_id: str, asked: JobView) -> dict[str, Any]:
+    job = visit.desk.job(job_id, visit.who)  # again each time: it may not be shared any more
     with visit.desk.session.store.read() as connection:
         views = batches.look(connection, job.job_id())
     document = documents.of_view(visit.desk.session.view(job.job_id()))
@@ -168,6 +169,21 @@ def retry(visit: Visiting, job_id: JobId, who: Submitter, why: Why = "") -> Resp
     """Run what is missing of a job again."""
     with because(why):
         found = api.retry(job_id, visit.desk, who)
+    return done(f"/jobs/{found['id']}")
+
+
+@router.get("/jobs/{job_id}/shared")
+def ask_to_share(visit: Visiting, job_id: JobId, who: Submitter) -> Response:
+    """Ask whether to share a job, or to stop."""
+    job = api.view(visit.desk, visit.desk.own_job(job_id, who))
+    return visit.ask("Stop sharing the job" if job["shared"] else "Share the job", "job_shared", job=job)
+
+
+@router.post("/jobs/{job_id}/shared", dependencies=CHECKED)
+def share(visit: Visiting, job_id: JobId, who: Submitter, shared: Annotated[bool, Form()], why: Why = "") -> Response:
+    """Share a job, or stop."""
+    with because(why):
+        found = api.share(job_id, visit.desk, who, shared)
     return done(f"/jobs/{found['id']}")
 
 

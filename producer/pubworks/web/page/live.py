@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
+from pubworks.errors import JobNotFound
 from pubworks.web.page import paper
 
 if TYPE_CHECKING:
@@ -84,7 +85,11 @@ class Painter:
 def _paint(sheet: Sheet) -> tuple[dict[str, Part], float]:
     """Return the parts of a page, and how many seconds of a processor they took."""
     began = time.thread_time()
-    return sheet.paint(sheet.look()), time.thread_time() - began
+    try:
+        painted = sheet.paint(sheet.look())
+    except JobNotFound:  # its owner shares it no more
+        painted = paper.gone(sheet.parts)
+    return painted, time.thread_time() - began
 
 
 def _rest(cost_s: float, painted: dict[str, Part]) -> float:

@@ -21,7 +21,7 @@ from pubworks.web import door
 from pubworks.web.page.draw.stages import bar, stages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from starlette.types import Scope
 
@@ -62,6 +62,12 @@ def part(template: str, name: str, context: Mapping[str, Any]) -> Part:
     html = Markup(_environment().get_template(f"{template}/{name}.html").render(context))
     stable = _TIMES.sub(r"\1", html)
     return Part(name, html, hashlib.sha256(stable.encode()).hexdigest()[:12])
+
+
+def gone(names: Sequence[str]) -> dict[str, Part]:
+    """Return the parts of a page whose reader may not see any more what it was of; the first says so."""
+    told = Markup('<p class="empty">This job is not shared with you any more. <a href="/jobs">All jobs</a></p>')
+    return {name: Part(name, Markup("\n") if place else told, "gone") for place, name in enumerate(names)}
 
 
 def whole(scope: Scope, template: str, **context: Any) -> str:

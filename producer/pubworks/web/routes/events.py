@@ -47,5 +47,7 @@ async def wait(
     """Answer once something happens to a job, or to any that one may see; without an `after`, at once."""
     whole_id = None if job is None else await run_in_threadpool(desk.session.find, job, who.viewer)
     seen = await desk.feed.wait(who, whole_id, after, most_s)
+    if whole_id is not None:
+        await run_in_threadpool(desk.session.find, whole_id, who.viewer)  # it may not be shared any more
     status = whole_id and str(await run_in_threadpool(desk.client.ledger.state, whole_id))
     return {"id": whole_id, "status": status, "after": seen}

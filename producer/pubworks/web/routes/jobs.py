@@ -1,4 +1,4 @@
-"""Jobs: list, look at, cancel, retry, tag."""
+"""Jobs: list, look at, cancel, retry, tag, share."""
 
 from __future__ import annotations
 
@@ -143,6 +143,16 @@ def update_tags(
     """Give a job these tags and no others."""
     job = desk.own_job(job_id, who)
     job.update_tags(tags)
+    return view(desk, job)
+
+
+@router.put("/{job_id}/shared", response_model=models.JobStatus)
+def share(
+    job_id: JobId, desk: AtDesk, who: Submitter, shared: Annotated[bool, Body(embed=True, examples=[True])]
+) -> dict[str, Any]:
+    """Let every user see a job, with what went in and what came out, or its owner and operators only."""
+    job = desk.own_job(job_id, who)
+    job.shared = shared
     return view(desk, job)
 
 

@@ -54,8 +54,18 @@ class Place:
             (self.folder / name).mkdir(mode=0o700, exist_ok=True)
 
     def access(self, server: str) -> Access:
-        """Return a server's port and password, which are made the first time."""
-        return Access(**self._known()[server])
+        """Return a server's port and password, which are made the first time.
+
+        Raises:
+            ConfigError: Another version of pubworks made them, and none for this server.
+        """
+        known = self._known().get(server)
+        if known is None:
+            raise ConfigError(
+                f"{self._accesses} has no port of the {server}: an older pubworks brought up what runs in "
+                f"{self.folder}. Bring it up anew: pubworks down, then pubworks up. Jobs and results are kept."
+            )
+        return Access(**known)
 
     def choose(self) -> None:
         """Choose ports and passwords of the database and the broker where there are none, or somebody took the port."""
@@ -84,11 +94,14 @@ class Place:
         self._keep({**known, "server": {"port": port}})
 
     def _known(self) -> dict[str, dict[str, Any]]:
-        file = self.folder / "access.json"
-        return dict(json.loads(file.read_text())) if file.exists() else {}
+        return dict(json.loads(self._accesses.read_text())) if self._accesses.exists() else {}
 
     def _keep(self, known: dict[str, dict[str, Any]]) -> None:
-        write_secret(self.folder / "access.json", json.dumps(known))
+        write_secret(self._accesses, json.dumps(known))
+
+    @property
+    def _accesses(self) -> Path:
+        return self.folder / "access.json"
 
     @property
     def database_url(self) -> str:

@@ -58,6 +58,7 @@ def up(
         return
     words = (str(workers), str(concurrency or 0), str(settings.shutdown_grace_s), str(port or 0))
     _bring_up(place, words)
+    place.access("server")  # an older version, which is up already, has none: nobody needs a token then
     welcome.show(place, as_json, welcome.new_token(place))
 
 

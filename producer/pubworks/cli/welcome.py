@@ -8,6 +8,7 @@ import typer
 
 from pubworks.cli import render
 from pubworks.cli.token import account, by_hand
+from pubworks.errors import ConfigError
 from pubworks.states import Scope
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def show(place: Place, as_json: bool, token: str | None = None) -> None:
     names = running(place)
     processes = [{"name": name, "pid": Slot(place.folder, name).pid()} for name in names]
     is_up = place.connection.exists() and Slot(place.folder, SUPERVISOR).is_taken()
-    url = place.url if is_up else None
+    url, problem = _url(place) if is_up else (None, None)
     if as_json:
         found = {"up": is_up, "folder": str(place.folder), "url": url, "processes": processes}
         render.emit(found if token is None else {**found, "token": token})
@@ -52,12 +53,22 @@ def show(place: Place, as_json: bool, token: str | None = None) -> None:
     for name, value in (*rows, ("url", url), ("token", token)):
         if value is not None:
             typer.echo(f"{name:<12}  {value}")
-    if is_up:
+    if problem is not None:
+        render.say(problem)
+    elif is_up:
         say_where(place)
     elif names:
         render.say("It is not whole: its supervisor is gone, or it is on its way. Mend it: pubworks up; stop it: down")
     else:
         render.say("Nothing is up. Start it: pubworks up")
+
+
+def _url(place: Place) -> tuple[str | None, str | None]:
+    """Return where API and page of a stack that is up are, or why that is not known."""
+    try:
+        return place.url, None
+    except ConfigError as error:
+        return None, str(error)
 
 
 def say_where(place: Place) -> None:

@@ -19,7 +19,7 @@ from qiskit import QuantumCircuit
 from pubworks.client import Client, Sampler
 from pubworks.stack import programs
 from pubworks.stack.place import Place
-from pubworks.stack.slot import Slot
+from pubworks.stack.slot import Service, Slot
 from pubworks.testing.servers import eventually, program
 
 
@@ -119,6 +119,29 @@ def test_up_goes_on_where_it_stopped_and_down_stops_all_whatever_died(place: Pla
     assert names() == []
     assert "Nothing is up." in pubworks("down").stderr
     assert "pubworks.db" in pubworks("config", "show").stdout, "other settings count again"
+
+
+def test_what_an_older_version_brought_up_is_told_and_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before there was a server, nobody had chosen its port."""
+    monkeypatch.setenv("PUBWORKS_DATA_DIR", str(tmp_path))
+    place = Place(tmp_path / "stack")
+    place.make()
+    place.choose()
+    place.connect()
+    names = ("supervisor", "redis")
+    children = [Slot(place.folder, name).start(Service(name, ("sleep", "600"), bool)) for name in names]
+    for name in names:
+        eventually(Slot(place.folder, name).pid, what="the process says its id")
+    said = pubworks("up", "--status")
+    assert [line.split()[0] for line in said.stdout.splitlines()] == ["redis"]
+    for told in (said.stderr, pubworks("up", code=2).stderr):
+        assert "access.json has no port of the server: an older pubworks brought up" in told
+        assert "pubworks down, then pubworks up. Jobs and results are kept" in told
+    found = status()
+    assert (found["up"], found["url"]) == (True, None)
+    assert "Jobs and results are kept" in pubworks("down").stderr
+    assert [child.wait(10) for child in children if child is not None] == [-signal.SIGTERM] * 2
+    assert "Nothing is up." in pubworks("up", "--status").stderr
 
 
 @pytest.mark.servers

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 _PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_RATE = re.compile(r"(?P<count>\d+(\.\d+)?)/(?P<period>s|min|h|d)( +burst +(?P<burst>\d+))?")
+#: Shortest and longest interval of a rate, in seconds: six decimals of a count a day show no longer one. Largest burst.
+_SHORTEST_S, _LONGEST_S, _MOST_AT_ONCE = 1e-9, 1e11, 10**9
+_RATE = re.compile(r"(?P<count>\d+(\.\d+)?)/(?P<period>s|min|h|d)( +burst +(?P<burst>\d{1,10}))?")
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,11 @@ class Rate:
             ValueError: It is not of the form COUNT/PERIOD or COUNT/PERIOD burst N.
         """
         match = _RATE.fullmatch(text.strip())
-        if not match or not float(match["count"]) or match["burst"] == "0":
-            raise ValueError(f"{text!r} is not a rate. Write COUNT/PERIOD, as in 5/min, 20/s or '100/h burst 10'")
-        return cls(_PERIODS[match["period"]] / float(match["count"]), int(match["burst"] or 1))
+        if match and (count := float(match["count"])):
+            interval_s, burst = _PERIODS[match["period"]] / count, int(match["burst"] or 1)
+            if _SHORTEST_S <= interval_s <= _LONGEST_S and 1 <= burst <= _MOST_AT_ONCE:
+                return cls(interval_s, burst)
+        raise ValueError(f"{text!r} is not a rate. Write COUNT/PERIOD, as in 5/min, 20/s or '100/h burst 10'")
 
     def __str__(self) -> str:
         counts = {period: seconds / self.interval_s for period, seconds in _PERIODS.items()}

@@ -458,8 +458,12 @@ def test_a_rate_is_written_as_it_is_read(count: float, burst: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5", "5/week", "0/s", "0.0/min", "-1/s", "5/min burst", "5/min burst 0", "5 / min", "inf/s"]
-)
+    "text",
+    [
+        "", "5", "5/week", "0/s", "0.0/min", "-1/s", "5/min burst", "5/min burst 0", "5 / min", "inf/s", "0.0000001/d",
+        "9" * 400 + "/s", "1/s burst 1000000001", "1/s burst " + "9" * 5000,
+    ],
+)  # fmt: skip
 def test_what_is_no_rate_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a rate. Write COUNT/PERIOD"):
         Rate.parse(text)

@@ -195,15 +195,18 @@ def newest(
     return [_record(row) for row in connection.execute(query)]
 
 
-def find(connection: Connection, part: str) -> str:
-    """Return the whole id of the session whose id starts, or ends, so.
+def find(connection: Connection, part: str, owner: str | None = None) -> str:
+    """Return the whole id of the session whose id starts, or ends, so; a part fits only what is ``owner``'s.
 
     Raises:
         SessionNotFound: No session fits, or several do.
     """
     ids = sessions.c.id
     fits = ids.startswith(part, autoescape=True) | ids.endswith(part, autoescape=True)
-    found = list(connection.execute(select(ids).where(fits).order_by(ids != part).limit(2)).scalars()) if part else []
+    query = select(ids).where(fits).order_by(ids != part).limit(2)
+    if owner is not None:
+        query = query.where(or_(sessions.c.owner == owner, ids == part))
+    found = list(connection.execute(query).scalars()) if part else []
     if len(found) == 1 or part in found:
         return str(found[0])
     problem = f"Several sessions or batches fit {part!r}; give more of the id." if found else f"No session {part!r}."

@@ -57,7 +57,10 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 def _reason(
-    _x_reason: Annotated[str | None, Header(max_length=LONGEST_WHY, description="Why; kept in the audit.")] = None,
+    _why: Annotated[
+        str | None,
+        Header(alias="X-Reason", max_length=4 * LONGEST_WHY, description=f"Why; {LONGEST_WHY} characters are kept."),
+    ] = None,
 ) -> None:
     """Take the reason of a change, which the gate keeps."""
 

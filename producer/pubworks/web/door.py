@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
+
+from starlette.requests import cookie_parser
 
 from pubworks.errors import NotAllowed
 
@@ -84,11 +85,7 @@ def inside(path: str) -> str:
 
 def cookie(scope: Scope, name: str) -> str:
     """Return the value of a cookie; empty: there is none."""
-    try:
-        found = SimpleCookie(header(scope, b"cookie")).get(name)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+    return cookie_parser(header(scope, b"cookie")).get(name, "")
 
 
 def form_token(secret: str) -> str:
@@ -113,7 +110,7 @@ def check_origin(scope: Scope) -> None:
         NotAllowed: It is another's.
     """
     origin = header(scope, b"origin")
-    if origin and urlsplit(origin).netloc != header(scope, b"host"):
+    if origin and origin.partition("://")[2] != header(scope, b"host"):
         raise NotAllowed("This form comes from another site.")
 
 

@@ -15,6 +15,7 @@ from pubworks.store.audit import Author, acting
 from pubworks.telemetry import log, masked
 from pubworks.web import door
 from pubworks.web.door import header
+from pubworks.web.page import paper
 from pubworks.web.problems import problem_of, unforeseen
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ _OF_PAGES = [
     (b"vary", b"accept"),
 ]
 _OF_FILES = [(b"cache-control", b"public, max-age=31536000, immutable"), *_OF_DATA[1:]]
+_FOUND = (200, 304)
 _OF_FILES_WITHOUT_HASH = [(b"cache-control", b"public, max-age=86400"), *_OF_DATA[1:]]
 
 
@@ -182,9 +184,16 @@ class _Answer:
             self._status = message["status"]
             headers = list(message.get("headers", []))
             self._is_stream = _is_of(headers, b"text/event-stream")
-            message = {**message, "headers": [*headers, *_HEADERS, *_more_headers(self._scope, headers)]}
+            message = {**message, "headers": [*headers, *_HEADERS, *self._more_headers(headers)]}
         await self._send(message)
         self.is_whole = message["type"] == "http.response.body" and not message.get("more_body", False)
+
+    def _more_headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        path = self._scope["path"]
+        if path.startswith(door.STATIC) and self._status in _FOUND:
+            is_this = self._scope["query_string"].decode("latin-1") == paper.version(path.removeprefix(door.STATIC))
+            return _OF_FILES if is_this else _OF_FILES_WITHOUT_HASH
+        return _OF_PAGES if _is_of(headers, b"text/html") else _OF_DATA
 
     def note(self) -> None:
         """Write the line; neither query nor headers, which may hold secrets."""
@@ -198,12 +207,6 @@ class _Answer:
 def _author(scope: Scope, principal: Principal | None) -> Author:
     owner, token = (principal.owner, principal.token) if principal else ("", None)
     return Author(owner, f"{scope['method']} {scope['path']}", header(scope, b"x-reason") or None, token)
-
-
-def _more_headers(scope: Scope, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    if scope["path"].startswith(door.STATIC):
-        return _OF_FILES if scope["query_string"].startswith(b"v=") else _OF_FILES_WITHOUT_HASH
-    return _OF_PAGES if _is_of(headers, b"text/html") else _OF_DATA
 
 
 def _is_of(headers: list[tuple[bytes, bytes]], kind: bytes) -> bool:

@@ -124,6 +124,10 @@ def test_every_change_is_told_in_the_audit_and_nothing_can_be_removed_from_it(se
         entry = root.get("/v1/audit", params={"limit": 1}).json()["entries"][0]
         assert (entry["who"], entry["what"], entry["why"]) == ("ann", f"PUT /v1/jobs/{job}/tags", "for the paper")
         assert root.get("/v1/audit", params={"before": 1}).json() == {"entries": []}
+        ann.put(f"/v1/jobs/{job}/tags", json={"tags": []}, headers={"X-Reason": ("\u6e2c" * 500).encode()})
+        assert root.get("/v1/audit", params={"limit": 1}).json()["entries"][0]["why"] == "\u6e2c" * 500
+        long = ann.put(f"/v1/jobs/{job}/tags", json={"tags": []}, headers={"X-Reason": "x" * 2001})
+        assert problem(long) == (422, "WrongInput", "USAGE")
     for change in ("DELETE FROM audit", "UPDATE audit SET who = 'nobody'"):
         with pytest.raises(DBAPIError, match="append-only"), served.client.store.write() as connection:
             connection.execute(text(change))
@@ -166,11 +170,12 @@ def test_every_answer_has_strict_headers(served: Any) -> None:
 
 def test_values_that_cannot_be_are_wrong_input(served: Any) -> None:
     with served.user("olga", Scope.OPERATE) as olga:
-        for rate in ("", "often", "5/min burst 0"):
+        for rate in ("", "often", "5/min burst 0", "9" * 400 + "/s", "0.0000001/d", "1/s burst 9999999999"):
             answer = olga.patch("/v1/backends/basic/limits", json={"requests": rate})
             assert problem(answer) == (422, "WrongInput", "USAGE")
         far = base64.urlsafe_b64encode(f"[{10**400}, 0]".encode()).decode()
-        for cursor in ("x", far, base64.urlsafe_b64encode(b"[" * 90_000).decode()[:200]):
+        half = base64.urlsafe_b64encode(rb'[1, "\ud800"]').decode()
+        for cursor in ("x", far, half, base64.urlsafe_b64encode(b"[" * 90_000).decode()[:200]):
             assert problem(olga.get("/v1/jobs", params={"cursor": cursor})) == (422, "WrongInput", "USAGE")
 
 

@@ -33,6 +33,10 @@ def test_a_session_is_opened_once_and_is_its_owners(served: Any) -> None:
         ):  # fmt: skip
             assert problem(answer) == (403, "NotAllowed", "FAILED")
         assert problem(ben.get(f"/v1/sessions/{name[-6:]}")) == (404, "SessionNotFound", "NOT_FOUND")
+        opened(ann)
+        assert "Several" not in ben.get("/v1/sessions/0").text, "those that fit are another's"
+        own = opened(ben, f"{name[:-1]}{'1' if name[-1] == '0' else '0'}").json()["id"]
+        assert ben.get(f"/v1/sessions/{name[:-1]}").json()["id"] == own
         job = ann.post("/v1/jobs", files={"job": (None, json.dumps({"backend": "basic", "pubs": [], "session": name}))})
         assert job.json()["session"] == name
         assert ann.get(f"/v1/sessions/{name[-8:]}").json()["jobs"] == {"DONE": 1}

@@ -54,6 +54,14 @@ def test_who_is_not_logged_in_is_sent_to_the_login_and_comes_back(served: Any) -
         assert http.get("/jobs?status=DONE").status_code == 200
 
 
+def test_cookies_of_other_servers_of_this_machine_are_in_nobodys_way(served: Any) -> None:
+    with browser(served, "ann") as http:
+        mine = http.cookies.get("pubworks_login")
+        for other in ('settings={"dark": true}', "@x=1", "flag", "na me=1", "caf\u00e9=1"):
+            answer = http.get("/jobs", headers={"Cookie": f"{other}; pubworks_login={mine}".encode()})
+            assert answer.status_code == 200, other
+
+
 @pytest.mark.parametrize("to", ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"])
 def test_a_login_leads_nowhere_else(served: Any, to: str) -> None:
     with httpx.Client(base_url=served.url, headers=HTML, trust_env=False) as http:
@@ -104,6 +112,9 @@ def test_a_browser_may_do_little_with_a_page(served: Any) -> None:
             assert re.findall(r"<script(?![^>]* src=)", answer.text) == []
         script = re.search(r'src="(/static/page.js\?v=\w+)"', http.get("/jobs").text)[1]  # type: ignore[index]
         assert "immutable" in http.get(script).headers["cache-control"]
+        # A hash of another version, whose server stands beside this one; and a file of another.
+        assert http.get("/static/page.js?v=0123456789").headers["cache-control"] == "public, max-age=86400"
+        assert http.get("/static/other.js?v=0123456789").headers["cache-control"] == "no-store"
 
 
 def test_a_page_that_is_not_there_is_told_as_a_page(served: Any) -> None:
@@ -133,6 +144,7 @@ def test_a_form_needs_the_login_that_made_it(served: Any) -> None:
         mine, theirs = (form_of(one.get(f"/jobs/{job}/tags").text) for one in (http, other))
         for data, headers in (
             ({}, {}), ({"form": theirs}, {}), ({"form": "\u00e9"}, {}), ({"form": mine}, {"Origin": "http://evil"}),
+            ({"form": mine}, {"Origin": "http://["}),
         ):  # fmt: skip
             answer = http.post(f"/jobs/{job}/tags", data={"tags": "x", **data}, headers=headers)
             assert answer.status_code == 403

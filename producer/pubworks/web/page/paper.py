@@ -8,7 +8,7 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,10 +101,15 @@ def shell(scope: Scope) -> dict[str, Any]:
     }
 
 
-@cache
 def static(name: str) -> str:
     """Return the URL of a file; another content is another URL."""
-    return f"/static/{name}?v={hashlib.sha256((FILES / name).read_bytes()).hexdigest()[:10]}"
+    return f"/static/{name}?{version(name)}"
+
+
+@lru_cache(100)  # more than there are, and fewer than there are ways to ask for them
+def version(name: str) -> str:
+    """Return the query of a file's URL, by which browsers tell one content from another."""
+    return f"v={hashlib.sha256((FILES / name).read_bytes()).hexdigest()[:10]}"
 
 
 def when(at: str | None) -> Markup:

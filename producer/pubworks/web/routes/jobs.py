@@ -72,7 +72,7 @@ def _place(cursor: str | None) -> tuple[float, str] | None:
         return None
     try:
         created_at, job_id = json.loads(base64.urlsafe_b64decode(cursor))
-        return float(created_at), str(job_id)
+        return float(created_at), str(job_id).encode().decode()  # half a character, as JSON may hold, is none
     except (ValueError, TypeError, OverflowError, RecursionError):
         problem = {"loc": ("query", "cursor"), "msg": "it is no `next` of a page", "type": "value_error"}
         raise RequestValidationError([problem]) from None

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import IntegrityError
 
 from pubworks.backends import registry
-from pubworks.errors import NotAllowed, SessionNotFound
+from pubworks.errors import NotAllowed
 from pubworks.states import IDLE_S, Mode
 from pubworks.store import ending, sessions
 from pubworks.store.records import SessionRecord
@@ -100,9 +100,7 @@ def own(desk: Desk, session_id: str, who: Principal) -> SessionRecord:
         NotAllowed: It is another's.
     """
     with desk.session.store.read() as connection:
-        record = sessions.get(connection, sessions.find(connection, session_id))
+        record = sessions.get(connection, sessions.find(connection, session_id, who.viewer))
     if who.viewer in (None, record.owner):
         return record
-    if record.id != session_id:  # that there is one is not told to who guesses
-        raise SessionNotFound(f"No session {session_id!r}. `pubworks session list` shows those there are.")
     raise NotAllowed(f"Session {record.id} is another user's. Open one of your own.")

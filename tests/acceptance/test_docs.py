@@ -25,6 +25,7 @@ def as_python(kind: str, body: str) -> str:
     return f"__import__('subprocess').run(['bash', '-euo', 'pipefail', '-c', {script!r}], check=True)"
 
 
+@pytest.mark.timeout(330)
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
 def test_snippets_run(page: Path, tmp_path: Path) -> None:
     environment = {
@@ -35,7 +36,7 @@ def test_snippets_run(page: Path, tmp_path: Path) -> None:
     session = "\n".join(as_python(kind, body) for kind, body in blocks(page))  # one page is one session
     done = subprocess.run(
         [sys.executable, "-"], input=session, cwd=tmp_path, env=environment,
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{session}\n{done.stdout}\n{done.stderr}"
 

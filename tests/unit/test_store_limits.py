@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine, event
 
 from pubworks.policy import Policy, Quota, Rate
 from pubworks.store import doubts, flights, limits
@@ -22,6 +25,20 @@ POLICY = Policy(breaker_failures=3, breaker_s=10.0)
 FEW = settings(max_examples=25)
 
 _backends = itertools.count()
+
+
+@pytest.fixture
+def store(store: Store) -> Iterator[Store]:
+    """A database whose clock stands still, but for what a test skips: however slow the machine is."""
+    day = Calls(store).now() / 86400.0 + 2440587.5
+
+    def stop_clock(connection: sqlite3.Connection, _: Any) -> None:
+        connection.create_function("julianday", 1, lambda _: day)
+
+    store.close()  # connections that are open have a clock that goes
+    event.listen(Engine, "connect", stop_clock)
+    yield store
+    event.remove(Engine, "connect", stop_clock)
 
 
 class Limited(Calls):

@@ -47,11 +47,21 @@ class Place:
         return self.folder / STACK_CONNECTION.name
 
     def make(self) -> None:
-        """Make the folder; nobody else can look into it, but PostgreSQL's user must get through to its files."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.folder.chmod(0o711 if programs.postgres_user() else 0o700)
-        for name in ("run", "log"):
-            (self.folder / name).mkdir(mode=0o700, exist_ok=True)
+        """Make the folder; nobody else can look into it, but PostgreSQL's user must get through to its files.
+
+        Raises:
+            ConfigError: It cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.chmod(0o711 if programs.postgres_user() else 0o700)
+            for name in ("run", "log"):
+                (self.folder / name).mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"The folder {self.folder} cannot be made: {error.strerror}. Set PUBWORKS_DATA_DIR to one that you may "
+                "write to, on a disk that has room."
+            ) from error
 
     def access(self, server: str) -> Access:
         """Return a server's port and password, which are made the first time.

@@ -105,6 +105,11 @@ def make_engine(url: str) -> Engine:
             "in PUBWORKS_DATABASE."
         ) from None  # the error repeats the URL, and with it a password
     except (NoSuchModuleError, ModuleNotFoundError) as error:
+        if not url.startswith("postgresql"):
+            raise ConfigError(
+                f"pubworks keeps its jobs in SQLite or PostgreSQL, not in {url.partition(':')[0]}. Write "
+                "sqlite:///path or postgresql+psycopg://user@host/name in PUBWORKS_DATABASE."
+            ) from None
         raise ConfigError(
             f"The driver for the database URL is not installed: {error}. pip install 'pubworks[postgres]'."
         ) from error
@@ -174,7 +179,10 @@ def _file_engine(url: str, path: str | None) -> Engine:
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreUnreachable(f"The folder of the database {path} cannot be made: {error}.") from error
+            raise StoreUnreachable(
+                f"The folder of the database {path} cannot be made: {error.strerror}. Name another one: "
+                "PUBWORKS_DATA_DIR."
+            ) from error
     return create_engine(url, pool_size=5, max_overflow=50)
 
 
@@ -235,4 +243,10 @@ def _unreachable(url: str, error: DBAPIError | sqlite3.Error) -> StoreUnreachabl
             f"The database {shown} is locked: another process writes to it all the time, or hangs. Try again; if that "
             "does not help, end that process, or use PostgreSQL."
         )
-    return StoreUnreachable(f"The database {shown} does not answer: {told}. Start it, or mend PUBWORKS_DATABASE.")
+    if isinstance(told, sqlite3.Error):
+        return StoreUnreachable(
+            f"The database {make_url(url).database} cannot be used: {told}. See that its folder can be written and "
+            "that its disk has room, or name another one: PUBWORKS_DATA_DIR."
+        )
+    line = " ".join(str(told).split()).rstrip("?.")
+    return StoreUnreachable(f"The database {shown} does not answer: {line}. Start it, or mend PUBWORKS_DATABASE.")

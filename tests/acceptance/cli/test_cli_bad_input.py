@@ -144,6 +144,27 @@ def test_a_database_that_does_not_answer(place: Any, command: tuple[str, ...]) -
     assert "s3cret" not in ran.err
 
 
+def test_a_database_file_that_cannot_be_used(place: Any) -> None:
+    (place.folder / "lab.db").mkdir()
+    ran = place.run("list", PUBWORKS_DATABASE=f"sqlite:///{place.folder}/lab.db")
+    _refused(place, ran, 5, "lab.db cannot be used: unable to open database file", "disk has room", "PUBWORKS_DATA_DIR")
+
+
+def test_a_database_that_is_neither_sqlite_nor_postgresql(place: Any) -> None:
+    ran = place.run("list", PUBWORKS_DATABASE="mysql://ann:s3cret@db.lab/jobs")
+    _refused(place, ran, 2, "SQLite or PostgreSQL, not in mysql")
+    assert "s3cret" not in ran.err
+
+
+@pytest.mark.parametrize("command", ["list", "up"])
+def test_a_data_directory_that_cannot_be_made(place: Any, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PUBWORKS_DATABASE", raising=False)
+    ran = place.run(command, PUBWORKS_DATA_DIR="bell.qpy/data")
+    _refused(
+        place, ran, 2 if command == "up" else 5, "bell.qpy/data", "cannot be made: Not a directory", "PUBWORKS_DATA_DIR"
+    )
+
+
 @pytest.mark.parametrize("command", COMMANDS[:3:2], ids=lambda command: command[0])
 def test_a_broker_that_does_not_answer(place: Any, command: tuple[str, ...]) -> None:
     ran = place.run(*command, PUBWORKS_BROKER=NOWHERE_BROKER)

@@ -66,6 +66,11 @@ class Client:
         self._starting = threading.Lock()
         self._worker: EmbeddedWorker | LocalWorker | None = None
 
+    def __repr__(self) -> str:
+        from pubworks.telemetry import masked
+
+        return f"<Client of {masked(self.settings.url or self.settings.database_url)}>"
+
     @classmethod
     def local(cls, **flags: Any) -> Client:
         """Return a client for tests: all in the memory of this process, nothing on the disk, no broker.
@@ -139,8 +144,11 @@ class Client:
             job_id: Its id, or enough of its beginning or end to be the only one.
 
         Raises:
+            TypeError: It is no text.
             JobNotFound: No job, or several, have such an id.
         """
+        if not isinstance(job_id, str):
+            raise TypeError(f"A job's id is a text, not {type(job_id).__name__}.")
         job = self._handle(self.ledger.record(self.ledger.find(job_id)))
         self._go_on(job)
         return job

@@ -237,3 +237,17 @@ def test_no_secret_is_in_a_place(url: str) -> None:
 def test_a_handle_of_no_job_says_so(idle: Client, call: str) -> None:
     with pytest.raises(JobNotFound, match="No job lost in this database"):
         getattr(Job("lost", idle.ledger), call)()
+
+
+def test_a_client_says_of_where_it_is_and_no_password(idle: Client) -> None:
+    assert repr(idle) == f"<Client of {idle.settings.database_url}>"
+    assert (
+        repr(Client(database="postgresql://lab:s3cret@db.lab/jobs")) == "<Client of postgresql://lab:***@db.lab/jobs>"
+    )
+    assert repr(Client("https://pubworks.lab", token="pw_x_s3cret")) == "<Client of https://pubworks.lab>"
+    assert repr(Client.local()) == "<Client of local>"
+
+
+def test_an_id_that_is_no_text(idle: Client) -> None:
+    with pytest.raises(TypeError, match="A job's id is a text, not int"):
+        idle.job(5)  # type: ignore[arg-type]

@@ -180,6 +180,8 @@ def test_a_closed_one_says_that_its_jobs_are_gone(bell: QuantumCircuit) -> None:
         assert pickle.loads(pickled) == job
     with pytest.raises(StoreUnreachable, match="local client is closed, and its jobs are gone"):
         client.jobs()
+    assert repr(job).startswith(f"<Job {job.job_id()}: The local client is closed")  # no traceback for who looks at it
+    assert "The local client is closed" in job._repr_html_()
     with pytest.raises(ConfigError, match=f"{job.job_id()} was in the memory of a local client"):
         pickle.loads(pickled)
 

@@ -135,6 +135,24 @@ def test_an_unknown_option(client: Client, options: dict[str, Any]) -> None:
     assert type(ours) is type(theirs) is TypeError
 
 
+def test_an_unknown_option_is_told_with_those_there_are(client: Client) -> None:
+    sampler = Sampler(AER, client=client)
+    with pytest.raises(TypeError, match=r"no option 'shots'\. Options: default_shots, seed_simulator, run_options"):
+        Sampler(AER, options={"shots": 3}, client=client)
+    with pytest.raises(AttributeError, match="default_shot'"):
+        sampler.options.default_shot = 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("call", ["run", "plan"])
+def test_the_bad_one_of_many_pubs_is_told(client: Client, call: str) -> None:
+    with pytest.raises(ValueError, match="does not match") as bad:
+        getattr(Sampler(AER, client=client), call)([plain(), plain(), bound()])
+    assert bad.value.__notes__ == ["This is PUB 2, counted from 0."]
+    with pytest.raises(ValueError, match="does not match") as bad:
+        getattr(Estimator(AER, client=client), call)([(QuantumCircuit(1), "Z"), (QuantumCircuit(1), "ZZ")])
+    assert bad.value.__notes__ == ["This is PUB 1, counted from 0."]
+
+
 @pytest.mark.parametrize("name", ["shots", "memory", "seed_simulator"])
 def test_a_run_option_that_the_sampler_sets_itself(client: Client, name: str) -> None:
     options = {"run_options": {name: 1}}

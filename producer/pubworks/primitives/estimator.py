@@ -11,6 +11,7 @@ from qiskit.primitives import BaseEstimatorV2
 from qiskit.primitives.containers.estimator_pub import EstimatorPub, EstimatorPubLike
 
 from pubworks.primitives.aim import aim_at
+from pubworks.primitives.given import options_of, pubs_of
 from pubworks.primitives.labels import Environment, Labels
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pubworks.store.records import JobDraft
 
 
-@dataclass
+@dataclass(slots=True)
 class EstimatorOptions:
     """Those of Qiskit's ``BackendEstimatorV2``, ``run_options``, ``stds`` and ``environment``."""
 
@@ -74,7 +75,10 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]
         options: dict[str, Any] | None = None, client: Client | None = None,
     ) -> None:  # fmt: skip
         self._aim = aim_at(backend, mode, client, self._default_client)
-        self._options = EstimatorOptions(**(options or {}))
+        self._options = options_of(EstimatorOptions, options)
+
+    def __repr__(self) -> str:
+        return f"Estimator({self.backend!r}, options={self._options})"
 
     @property
     def backend(self) -> BackendV2 | str:
@@ -129,7 +133,7 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc]
 
         options = self._options
         wanted = options.default_precision if precision is None else precision
-        coerced = [EstimatorPub.coerce(pub, wanted) for pub in pubs]
+        coerced = pubs_of(EstimatorPub.coerce, pubs, wanted)
         stored = {
             "abelian_grouping": bool(options.abelian_grouping),
             "stds": options.stds,

@@ -12,7 +12,7 @@ from qiskit.primitives import BasePrimitiveJob, PrimitiveResult, PubResult
 from qiskit.providers import JobStatus
 
 from pubworks.codec.results import decode
-from pubworks.errors import JobCancelled, JobFailed
+from pubworks.errors import JobCancelled, JobFailed, PubworksError
 from pubworks.primitives.filters import STATUS
 from pubworks.primitives.waiting import Bar, Completed, Deadline
 from pubworks.states import JobState
@@ -52,15 +52,23 @@ class Job(BasePrimitiveJob[PrimitiveResult[PubResult], JobStatus]):  # type: ign
         return hash(self._job_id)
 
     def __repr__(self) -> str:
-        record, progress = self.record(), self.progress()
+        try:
+            record, progress = self.record(), self.progress()
+        except PubworksError as error:  # whoever looks at it is not to be interrupted by it
+            return f"<Job {self._job_id}: {error}>"
         name = f' "{"".join(char if char.isprintable() else "?" for char in record.name)}"' if record.name else ""
         done = f"{progress.batches_done}/{progress.num_batches} batches"
         return f"<Job {record.id}{name} {record.state} {done} on {record.backend}>"
 
     def _repr_html_(self) -> str:
+        from html import escape
+
         from pubworks.primitives.display import sheet
 
-        return sheet(self)
+        try:
+            return sheet(self)
+        except PubworksError:
+            return escape(repr(self))
 
     def draw(self) -> Gantt:
         """Return a chart of the provider jobs over time, which a notebook shows; ``save(path)`` writes it as SVG."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LONGEST = 200
 
 
-@dataclass
+@dataclass(slots=True)
 class Environment:
     """The part of the options that IBM's runtime calls so: tags of all jobs that are submitted with them."""
 

@@ -11,6 +11,7 @@ from qiskit.primitives import BaseSamplerV2
 from qiskit.primitives.containers.sampler_pub import SamplerPub, SamplerPubLike
 
 from pubworks.primitives.aim import aim_at
+from pubworks.primitives.given import options_of, pubs_of
 from pubworks.primitives.labels import Environment, Labels
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pubworks.store.records import JobDraft
 
 
-@dataclass
+@dataclass(slots=True)
 class SamplerOptions:
     """Options of the Sampler: those of Qiskit's ``BackendSamplerV2``, and ``environment``."""
 
@@ -70,7 +71,10 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc]
         options: dict[str, Any] | None = None, client: Client | None = None,
     ) -> None:  # fmt: skip
         self._aim = aim_at(backend, mode, client, self._default_client)
-        self._options = SamplerOptions(**(options or {}))
+        self._options = options_of(SamplerOptions, options)
+
+    def __repr__(self) -> str:
+        return f"Sampler({self.backend!r}, options={self._options})"
 
     @property
     def backend(self) -> BackendV2 | str:
@@ -125,7 +129,7 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc]
 
         options = self._options
         wanted = options.default_shots if shots is None else shots
-        coerced = [SamplerPub.coerce(pub, wanted) for pub in pubs]
+        coerced = pubs_of(SamplerPub.coerce, pubs, wanted)
         seed = None if options.seed_simulator is None else index(options.seed_simulator)
         stored = {"seed_simulator": seed, "run_options": options.run_options}
         target = self._aim.target()

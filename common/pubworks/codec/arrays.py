@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,10 +65,28 @@ def decompress(data: bytes, limit: int = MAX_BYTES) -> bytes:
     Raises:
         StoreError: It is no such frame, or it would unpack to more than ``limit`` bytes.
     """
+    size_of(data, limit)
     try:
-        size = zstandard.frame_content_size(data)
-        if not 0 <= size <= limit:
-            raise StoreError(f"A compressed block of {size} bytes is over the limit of {limit}; it is refused.")
         return zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
     except (zstandard.ZstdError, MemoryError) as error:
         raise StoreError(f"A compressed block is damaged: {error}. Restore the database from a backup.") from error
+
+
+def decompressed(data: bytes) -> Iterator[bytes]:
+    """Yield the bytes of a frame of :func:`compress`, not many at once."""
+    yield from zstandard.ZstdDecompressor().read_to_iter(data)
+
+
+def size_of(data: bytes, limit: int = MAX_BYTES) -> int:
+    """Return how many bytes a zstandard frame unpacks to.
+
+    Raises:
+        StoreError: It is no such frame, or they are more than ``limit``.
+    """
+    try:
+        size = zstandard.frame_content_size(data)
+    except zstandard.ZstdError as error:
+        raise StoreError(f"A compressed block is damaged: {error}. Restore the database from a backup.") from error
+    if not 0 <= size <= limit:
+        raise StoreError(f"A compressed block of {size} bytes is over the limit of {limit}; it is refused.")
+    return int(size)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib import format as npy
 
-from pubworks.codec.arrays import decompress
+from pubworks.codec.arrays import decompressed, size_of
 from pubworks.codec.circuits import MAX_QPY_BYTES
 
 if TYPE_CHECKING:
@@ -22,16 +26,47 @@ if TYPE_CHECKING:
 #: Most parameter values of a PUB that stand in the text; more are a file.
 _MOST_IN_TEXT = 64
 
+#: Values that are sent at once.
+_CHUNK = 1 << 15
 
-def files_of(draft: JobDraft, pubs: Pubs, key: str | None) -> list[tuple[str, tuple[str, bytes]]]:
-    """Return the parts of an upload: ``job``, the circuits by their hash, and values.
+
+class Part:
+    """A file that HTTPX can send: its length is known, and its bytes are made while they are read.
+
+    Args:
+        size: How many bytes it has.
+        chunks: Makes them, from the start.
+    """
+
+    def __init__(self, size: int, chunks: Callable[[], Iterator[bytes]]) -> None:
+        self._size, self._chunks = size, chunks
+        self._left: Iterator[bytes] = iter(())
+
+    def tell(self) -> int:
+        """Return where it stands: at the start, for nobody asks once it is read."""
+        return 0
+
+    def seek(self, _offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to the start; or tell how far the end is."""
+        self._left = self._chunks()
+        return self._size if whence == os.SEEK_END else 0
+
+    def read(self, _size: int) -> bytes:
+        """Return some of the next bytes; none at the end."""
+        return next(self._left, b"")
+
+
+def files_of(draft: JobDraft, pubs: Pubs, key: str | None) -> list[tuple[str, tuple[str, bytes | Part]]]:
+    """Return the parts of an upload: the circuits by their hash, values, and ``job``.
 
     Args:
         draft: The job; its circuits are sent, and its plan is not.
         pubs: The coerced PUBs that it was made from.
         key: Makes this upload and a second one of it one job.
     """
-    parts = {name: decompress(data, MAX_QPY_BYTES) for name, data in draft.circuits.items()}
+    parts: dict[str, bytes | Part] = {
+        name: Part(size_of(data, MAX_QPY_BYTES), partial(decompressed, data)) for name, data in draft.circuits.items()
+    }
     asked = [
         _asked(position, pub, stored.circuit, parts)
         for position, (pub, stored) in enumerate(zip(pubs, draft.pubs, strict=True))
@@ -41,14 +76,16 @@ def files_of(draft: JobDraft, pubs: Pubs, key: str | None) -> list[tuple[str, tu
         "tags": list(draft.tags), "session": draft.session, "idempotency_key": key, "pubs": asked,
     }  # fmt: skip
     parts["job"] = json.dumps(job).encode()
-    return [(name, (name, data)) for name, data in parts.items()]
+    return [(name, (name, part)) for name, part in parts.items()]
 
 
-def _asked(position: int, pub: SamplerPub | EstimatorPub, circuit: str, parts: dict[str, bytes]) -> dict[str, Any]:
+def _asked(
+    position: int, pub: SamplerPub | EstimatorPub, circuit: str, parts: dict[str, bytes | Part]
+) -> dict[str, Any]:
     bindings = pub.parameter_values
     asked: dict[str, Any] = {"circuit": circuit}
     if pub.circuit.num_parameters:
-        asked["values"] = _values(f"values{position}", bindings.as_array(pub.circuit.parameters), parts)
+        asked["values"] = _values(f"values{position}", pub, parts)
     elif bindings.shape:
         asked["shape"] = list(bindings.shape)
     if hasattr(pub, "observables"):
@@ -56,11 +93,20 @@ def _asked(position: int, pub: SamplerPub | EstimatorPub, circuit: str, parts: d
     return {**asked, "shots": int(pub.shots)}
 
 
-def _values(name: str, values: np.ndarray, parts: dict[str, bytes]) -> str | list[Any]:
-    if 0 < values.size <= _MOST_IN_TEXT:
-        listed: list[Any] = values.astype(float).tolist()
+def _values(name: str, pub: SamplerPub | EstimatorPub, parts: dict[str, bytes | Part]) -> str | list[Any]:
+    shape = (*pub.parameter_values.shape, pub.circuit.num_parameters)
+    size, head = math.prod(shape), io.BytesIO()
+    values = partial(pub.parameter_values.as_array, pub.circuit.parameters)
+    if 0 < size <= _MOST_IN_TEXT:
+        listed: list[Any] = values().tolist()
         return listed
-    file = io.BytesIO()
-    npy.write_array(file, np.ascontiguousarray(values, dtype=float), allow_pickle=False)
-    parts[name] = file.getvalue()
+    npy.write_array_header_1_0(head, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    parts[name] = Part(len(head.getvalue()) + 8 * size, partial(_npy, head.getvalue(), values))
     return name
+
+
+def _npy(head: bytes, values: Callable[[], np.ndarray]) -> Iterator[bytes]:
+    yield head
+    flat = values().astype("<f8", copy=False).reshape(-1)
+    for start in range(0, flat.size, _CHUNK):
+        yield flat[start : start + _CHUNK].tobytes()

@@ -22,6 +22,7 @@ _ALL = (
     "throughput",
     "in_flight",
     "api",
+    "upload",
     "watchers",
     "page",
 )

@@ -107,7 +107,9 @@ class Settings(BaseSettings):
     metrics_host: str = Field("127.0.0.1", description="Address that it listens on; 0.0.0.0 in a container.")
     log_format: Literal["text", "json"] = Field("text", description="How a worker writes its log.")
     api_rate: str = Field("50/s burst 200", description="Requests of one token to one server process.")
-    api_max_upload_bytes: int = Field(64 << 20, gt=0, description="Most bytes of one submission to the server.")
+    api_max_upload_bytes: int = Field(
+        256 << 20, gt=0, le=1 << 30, description="Most bytes of one submission to the server; up to 1 GiB."
+    )
     backends: dict[str, BackendEntry] = Field({}, description="Backends by name.")
 
     @field_validator("api_rate")

@@ -5,29 +5,60 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import IO, Any
 
 from pubworks.store.records import BatchDraft, JobDraft, PubDraft, Slice, StoredPub
 
 #: How many parts follow, and how long each of them is.
 _COUNT, _SIZE = struct.Struct("!I"), struct.Struct("!Q")
 
+#: Most bytes of a file that are in memory while they are copied.
+_CHUNK = 1 << 18
+
 _BLOBS_OF_PUB = ("parameter_values", "measurement")
 
 
-def write(file: BinaryIO, head: Any, blobs: list[bytes]) -> None:
-    """Write one parcel."""
+@dataclass(frozen=True)
+class Span:
+    """A blob that stays in a file until it is written."""
+
+    file: IO[bytes]
+    #: Where it begins, and how many bytes it has.
+    start: int
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield its bytes, not many at once.
+
+        Raises:
+            EOFError: The file ends too early.
+        """
+        self.file.seek(self.start)
+        for done in range(0, self.size, _CHUNK):
+            yield _exactly(self.file, min(_CHUNK, self.size - done))
+
+
+def write(file: IO[bytes], head: Any, blobs: Sequence[bytes | Span]) -> None:
+    """Write one parcel.
+
+    Raises:
+        EOFError: The file of a blob ends too early.
+    """
     parts = [json.dumps(head).encode(), *blobs]
     file.write(_COUNT.pack(len(parts)))
     for part in parts:
         file.write(_SIZE.pack(len(part)))
-        file.write(part)
+        for chunk in part.chunks() if isinstance(part, Span) else (part,):
+            file.write(chunk)
     file.flush()
 
 
-def read(file: BinaryIO, limit: int) -> tuple[Any, list[bytes]]:
+def read(file: IO[bytes], limit: int) -> tuple[Any, list[bytes]]:
     """Return one parcel: its JSON and its blobs.
 
     Raises:
@@ -43,7 +74,7 @@ def read(file: BinaryIO, limit: int) -> tuple[Any, list[bytes]]:
     return json.loads(parts[0]), parts[1:]
 
 
-def _exactly(file: BinaryIO, size: int) -> bytes:
+def _exactly(file: IO[bytes], size: int) -> bytes:
     data = file.read(size)
     if len(data) < size:
         raise EOFError("it ends too early")

@@ -52,7 +52,7 @@ _RESULT, _CHUNK = struct.Struct("!IQ"), struct.Struct("!QQQQQ")
 _PAGE, _NAMED = 1000, 50
 
 #: Seconds that the server may read an upload, with those that it waits until it can.
-_UPLOAD_S = 180.0
+_UPLOAD_S = 300.0
 
 #: Seconds that a request waits for something to happen, and between two of them: the first, growing to the second.
 _WAIT_S = 15.0

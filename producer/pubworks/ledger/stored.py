@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from pubworks.views.session import JobView, Session
     from pubworks.views.sessions import SessionView
 
+#: Bytes of a value over which its connection is not used again: libpq keeps the room for the largest one it sent.
+_LARGE = 8 << 20
+
 
 class StoredLedger:
     """The ledger of a database; see :class:`pubworks.ledger.contract.Ledger`.
@@ -113,6 +116,8 @@ class StoredLedger:
 
         with self.store.write() as connection:
             stored = jobs.submit(connection, draft)
+            if connection.dialect.name == "postgresql" and _largest(draft) > _LARGE:
+                connection.detach()  # it is closed instead of used again
         if stored == draft.id:
             log("job.submitted", job=draft.id, batches=len(draft.batches))
             self._ring(draft.backend, len(draft.batches))
@@ -469,3 +474,9 @@ class StoredLedger:
 
         with self.store.read() as connection:
             return [of_audit(row) for row in audit.entries(connection, limit)]
+
+
+def _largest(draft: JobDraft) -> int:
+    """Return the bytes of the largest value of a job."""
+    of_pubs = (blob for pub in draft.pubs for blob in (pub.parameter_values, pub.measurement))
+    return max((len(blob) for blob in (*draft.circuits.values(), *of_pubs) if blob is not None), default=0)

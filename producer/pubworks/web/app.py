@@ -22,6 +22,7 @@ from pubworks.web.buckets import Buckets
 from pubworks.web.desk import Desk
 from pubworks.web.feed import Feed
 from pubworks.web.gate import Gate
+from pubworks.web.intake import Intake
 from pubworks.web.page import routes as pages
 from pubworks.web.page.live import Painter
 from pubworks.web.reader import Reader
@@ -75,7 +76,10 @@ def create_app(settings: Settings) -> Gate:
     """
     client = Client(settings, works=False)  # opens the database, and has qiskit imported in the main thread
     session = Session(settings, client.store)
-    desk = Desk(client, session, Reader(), Feed(client.store), Painter(), Overviews(session), _metrics(client))
+    desk = Desk(
+        client, session, Intake(settings.data_dir), Reader(), Feed(client.store), Painter(), Overviews(session),
+        _metrics(client),
+    )  # fmt: skip
     app = FastAPI(
         title="pubworks", version=version("pubworks"), description="Durable jobs of Qiskit primitives on any backend.",
         openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None, lifespan=_lifespan,

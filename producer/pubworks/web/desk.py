@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pubworks.views.overview import Overviews
     from pubworks.views.session import Session
     from pubworks.web.feed import Feed
+    from pubworks.web.intake import Intake
     from pubworks.web.page.live import Painter
     from pubworks.web.reader import Reader as UploadReader
 
@@ -32,6 +33,7 @@ class Desk:
 
     client: Client
     session: Session
+    intake: Intake
     reader: UploadReader
     feed: Feed
     painter: Painter

@@ -9,20 +9,25 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import Any, BinaryIO, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import IO, Any, cast
+
+from fastapi.exceptions import RequestValidationError
 
 from pubworks.errors import SubmissionError, TooManyRequests
 from pubworks.ledger import parcels
+from pubworks.ledger.parcels import Span
 from pubworks.store.records import JobDraft
 from pubworks.telemetry import log
 
 #: Processes; uploads beyond wait for one, so many seconds at most.
 _PROCESSES, _PATIENCE_S = 2, 60.0
 
-#: Seconds that one upload may take.
+#: Seconds that each of two steps may take: what is asked, and which job it is.
 READ_S = 60.0
 
-_MOST_BYTES = 1 << 30
+_MOST_BYTES = 2 << 30
 
 #: What the processes get of the environment; nothing secret, and one thread each.
 _KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV")
@@ -33,7 +38,7 @@ class Reader:
     """A few confined processes; made anew when one dies or takes too long.
 
     Args:
-        read_s: Seconds that one upload may take.
+        read_s: Seconds that each of two steps may take.
     """
 
     def __init__(self, read_s: float = READ_S) -> None:
@@ -43,14 +48,17 @@ class Reader:
             self._slots.put(None)
         self._slots.put(_Process())  # the first upload does not wait for Qiskit's import
 
-    def draft(self, asked: dict[str, Any], parts: dict[str, bytes]) -> tuple[JobDraft, list[str]]:
+    def draft(
+        self, parts: Mapping[str, bytes | Span], look_up: Callable[[str], dict[str, Any]]
+    ) -> tuple[JobDraft, list[str]]:
         """Return the job of a submission, planned, and what Qiskit warned of.
 
         Args:
-            asked: As ``pubworks.web.drafting.draft`` takes it.
-            parts: The uploads by name.
+            parts: The upload by name, with the job request as ``job``.
+            look_up: Returns what ``pubworks.web.confined`` has to know of the backend of this name, and of the job.
 
         Raises:
+            RequestValidationError: The job request is none.
             SubmissionError: It cannot be submitted, or reading it takes too much.
             TooManyRequests: Others are being read for long.
         """
@@ -60,23 +68,36 @@ class Reader:
             raise TooManyRequests("Too many uploads are being read. Try again later.", _PATIENCE_S) from None
         try:
             process = process or _Process()
-            head, blobs = process.ask({"asked": asked, "parts": list(parts)}, list(parts.values()), self._read_s)
-        except (EOFError, OSError) as error:
-            log("api.failed", error=f"a confined process ended: {error}")
+            head, blobs = self._talk(process, parts, look_up)
+        except Exception as error:
             if process is not None:
                 process.kill()
             process = None
+            if not isinstance(error, EOFError | OSError):
+                raise
+            log("api.failed", error=f"a confined process ended: {error}")
             raise SubmissionError(
                 f"Reading the upload takes more memory, or longer than {self._read_s:.0f} s, or ends the reader. "
                 "Send less in one job, and write the circuits again."
             ) from None
         finally:
             self._slots.put(process)
-        if "broken" in head:
-            raise RuntimeError(f"A defect in reading an upload: {head['broken']}")
-        if "refused" in head:
-            raise SubmissionError(head["refused"])
-        return parcels.unpack_draft(head["draft"], blobs), head["warnings"]
+        _check(head)
+        return replace(parcels.unpack_draft(head["draft"], blobs), backend=head["backend"]), head["warnings"]
+
+    def _talk(
+        self, process: _Process, parts: Mapping[str, bytes | Span], look_up: Callable[[str], dict[str, Any]]
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        head, blobs = process.ask(list(parts), list(parts.values()), self._read_s)
+        if "backend" not in head:
+            return head, blobs
+        try:
+            known = look_up(head["backend"])
+        except Exception as error:
+            process.ask(None, [], self._read_s)
+            return {"unknown": error}, []
+        answer, blobs = process.ask(known, [], self._read_s)
+        return {**answer, "backend": head["backend"]}, blobs
 
     def close(self) -> None:
         """End the processes."""
@@ -85,6 +106,18 @@ class Reader:
                 process = self._slots.get_nowait()
                 if process is not None:
                     process.kill()
+
+
+def _check(head: dict[str, Any]) -> None:
+    """Raise what an answer tells that is no job."""
+    if "unknown" in head:
+        raise head["unknown"]
+    if "broken" in head:
+        raise RuntimeError(f"A defect in reading an upload: {head['broken']}")
+    if "wrong" in head:
+        raise RequestValidationError([{**item, "loc": ("job", *item["loc"])} for item in head["wrong"]])
+    if "refused" in head:
+        raise SubmissionError(head["refused"])
 
 
 class _Process:
@@ -97,27 +130,31 @@ class _Process:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", start_new_session=True,
         )  # fmt: skip
 
-    def ask(self, head: dict[str, Any], blobs: list[bytes], within_s: float) -> tuple[Any, list[bytes]]:
+    def ask(self, head: Any, blobs: Sequence[bytes | Span], within_s: float) -> tuple[Any, list[bytes]]:
         """Send a parcel and return the answer.
 
         Raises:
             EOFError: The process ended, or took too long and was killed.
             OSError: It does not take the parcel.
         """
-        watch = threading.Timer(within_s, self.kill)
+        watch = threading.Timer(within_s, self.end)
         watch.daemon = True
         watch.start()
         try:
-            parcels.write(cast("BinaryIO", self._process.stdin), head, blobs)
-            return parcels.read(cast("BinaryIO", self._process.stdout), _MOST_BYTES)
+            parcels.write(cast("IO[bytes]", self._process.stdin), head, blobs)
+            return parcels.read(cast("IO[bytes]", self._process.stdout), _MOST_BYTES)
         finally:
             watch.cancel()
 
-    def kill(self) -> None:
-        """End it, and the child that reads."""
+    def end(self) -> None:
+        """End it, and the child that reads; who talks with it hears of it from the pipes."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """End it, and close the pipes."""
+        self.end()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError, ValueError):
-                cast("BinaryIO", pipe).close()
+                cast("IO[bytes]", pipe).close()

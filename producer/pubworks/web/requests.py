@@ -9,7 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 #: Most PUBs of one job.
 MOST_PUBS = 10_000
 
-_Part = Annotated[str, Field(min_length=1, max_length=200)]
+#: Longest name of a part.
+LONGEST_NAME = 200
+
+_Part = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 
 
 class PubRequest(BaseModel):

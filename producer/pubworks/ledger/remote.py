@@ -237,7 +237,11 @@ class RemoteLedger:
     @contextmanager
     def chunks(self, job_id: str, pub: int) -> Iterator[Iterator[StoredChunk]]:
         path = f"{_job(job_id)}/pubs/{pub}/chunks"
-        pieces = self._wire.pieces(path, _CHUNK, lambda number, _: {"skip": number})
+
+        def behind(number: int, last: tuple[int, ...]) -> dict[str, Any]:
+            return {"shot": last[2], "circuit": last[0] + 1} if number else {}
+
+        pieces = self._wire.pieces(path, _CHUNK, behind)
         yield (StoredChunk(first, end, shot, shots, data) for (first, end, shot, shots, _), data in pieces)
 
     def cancel(self, job_id: str) -> bool:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.acceptance.api.breaking import breaking
 from tests.acceptance.api.test_api_access import problem
 from ulid import ULID
 
+from pubworks.client import Client
 from pubworks.states import Scope
+from pubworks.store import jobs
+from pubworks.store.tables import chunks
+from pubworks.testing.store.calls import draft, one_each
 
 
 def opened(http: Any, session_id: str | None = None, **asked: Any) -> Any:
@@ -91,3 +97,28 @@ def test_the_parts_of_a_job_are_for_those_who_may_see_it(served: Any) -> None:
         known = paul.get("/v1/backends/basic").json()
         assert (known["name"], known["factory"]) == ("basic", None)
         assert paul.get("/v1/backends/nothing").status_code == 422
+
+
+def test_counts_that_come_during_a_download_make_none_twice(served: Any) -> None:
+    job = replace(draft(served.client.new_id(), *one_each(1), backend="basic"), owner="paul")
+
+    def store(*first_shots: int) -> None:
+        with served.client.store.write() as connection:
+            for shot in first_shots:
+                row = {"batch_id": f"{job.id}-0", "job_id": job.id, "pub": 0, "first": 0, "end": 1, "shots": 10}
+                data = bytes([shot]) * (5 << 20)
+                connection.execute(chunks.insert().values(position=shot, first_shot=shot, outcomes=data, **row))
+
+    with served.client.store.write() as connection:
+        jobs.submit(connection, job)
+    store(0, 20, 40)
+    with (
+        breaking(served.url) as way, Client(way.url, token=served.token("paul", Scope.READ)) as paul,
+        paul.ledger.chunks(job.id, 0) as found,
+    ):  # fmt: skip
+        paul.ledger.close()
+        way.breaks.append(("answer", 11 << 20))  # in the third
+        seen = [next(found).first_shot for _ in range(2)]
+        store(10, 30)
+        assert [*seen, *(chunk.first_shot for chunk in found)] == [0, 20, 30, 40]
+        assert len(way.broken) == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import IO, Annotated, Any
 
@@ -65,18 +64,22 @@ def inputs(
                              "its first circuit and the one behind the last, its first shot, shots, bytes."),
 )  # fmt: skip
 def chunks(
-    job_id: JobId, pub: Pub, desk: AtDesk, who: Reader,
-    skip: Annotated[int, Query(ge=0, lt=2**31, description="Chunks to leave out first.")] = 0,
+    job_id: JobId, pub: Pub, desk: AtDesk, who: Reader, *,
+    shot: Annotated[int, Query(ge=0, lt=2**63, description="Leave out the chunks whose first shot is less.")] = 0,
+    circuit: Annotated[int, Query(ge=0, lt=2**63, description="And those of this shot of circuits before.")] = 0,
 ) -> StreamingResponse:  # fmt: skip
     """Stream the counts of a PUB as they were measured, in the order of shots, then circuits."""
-    return StreamingResponse(_pieces(_frames(desk, desk.job(job_id, who).job_id(), pub, skip)), media_type=CHUNKS)
+    file = _frames(desk, desk.job(job_id, who).job_id(), pub, (shot, circuit))
+    return StreamingResponse(_pieces(file), media_type=CHUNKS)
 
 
-def _frames(desk: Desk, job_id: str, pub: int, skip: int) -> IO[bytes]:
+def _frames(desk: Desk, job_id: str, pub: int, start: tuple[int, int]) -> IO[bytes]:
     """Return the chunks in a file: the transaction that gives them belongs to this thread, and must not last."""
     file = SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
     with desk.client.ledger.chunks(job_id, pub) as found:
-        for chunk in islice(found, skip, None):
+        for chunk in found:
+            if (chunk.first_shot, chunk.first) < start:
+                continue
             file.write(CHUNK.pack(chunk.first, chunk.end, chunk.first_shot, chunk.shots, len(chunk.outcomes)))
             file.write(chunk.outcomes)
     file.seek(0)

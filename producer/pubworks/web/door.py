@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 COOKIE = "pubworks_login"
 THEME = "pubworks_theme"
 
-#: First parts of the paths that are pages, and have their JSON at the same path under ``/v1``.
-_PAGES = frozenset({"", "jobs", "backends", "workers", "errors", "held"})
+#: First parts of the paths that are pages, and have their JSON at the same path under ``/v1`` -> what they are called.
+PAGES = {
+    "": "Overview", "jobs": "Jobs", "backends": "Backends", "workers": "Workers", "errors": "Errors", "held": "Held",
+}  # fmt: skip
 #: And of those that serve them.
 _SERVICE = frozenset({"live", "logout", "theme"})
 #: Answered to everybody.
@@ -39,7 +41,7 @@ def is_page(path: str) -> bool:
     >>> is_page("/"), is_page("/jobs/01KA"), is_page("/v1/jobs"), is_page("/metrics")
     (True, True, False, False)
     """
-    return _first(path) in _PAGES | _SERVICE
+    return _first(path) in PAGES.keys() | _SERVICE
 
 
 def takes_cookie(scope: Scope) -> bool:
@@ -61,7 +63,7 @@ def wants_html(scope: Scope) -> bool:
 def to_api(scope: Scope) -> Scope:
     """Return the request with which the API answers what another asks for as JSON at a page's URL."""
     path = scope["path"]
-    if _first(path) not in _PAGES or scope["method"] not in ("GET", "HEAD") or wants_html(scope):
+    if _first(path) not in PAGES or scope["method"] not in ("GET", "HEAD") or wants_html(scope):
         return scope
     at_api = "/v1/overview" if path == "/" else "/v1" + path
     return {**scope, "path": at_api, "raw_path": quote(at_api).encode()}

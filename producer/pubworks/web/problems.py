@@ -97,9 +97,14 @@ def _to_login(scope: Scope) -> Response:
 def _answer(scope: Scope, name: str, kind: Kind, detail: str, headers: dict[str, str] | None = None) -> Response:
     document = {"type": f"urn:pubworks:error:{name}", "title": kind.title, "status": kind.status.value}
     document |= {"detail": detail, "code": kind.code}
-    if door.wants_html(scope) and not scope["path"].startswith("/v1/"):
+    if _is_at_page(scope):
         return HTMLResponse(paper.problem(scope, document), kind.status.value, headers)
     return JSONResponse(document, kind.status.value, headers, media_type=MEDIA_TYPE)
+
+
+def _is_at_page(scope: Scope) -> bool:
+    """Return whether somebody at a browser asks, and not for data."""
+    return door.wants_html(scope) and not scope["path"].startswith("/v1/")
 
 
 def install(app: FastAPI) -> None:
@@ -118,14 +123,17 @@ async def _ours(request: Request, error: Any) -> Response:
 async def _wrong_input(request: Request, error: Any) -> Response:
     found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
     kind = Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Wrong input", "USAGE")
-    return _answer(request.scope, "WrongInput", kind, f"{found}. See /v1/openapi.json for what is expected.")
+    where = "" if _is_at_page(request.scope) else " See /v1/openapi.json for what is expected."
+    return _answer(request.scope, "WrongInput", kind, f"{found}.{where}")
 
 
 async def _of_http(request: Request, error: Any) -> Response:
-    status = HTTPStatus(error.status_code)
+    status, title = HTTPStatus(error.status_code), HTTPStatus(error.status_code).phrase
     code = "NOT_FOUND" if status == HTTPStatus.NOT_FOUND else "USAGE"
-    detail = str(error.detail) if error.detail != status.phrase else f"{status.phrase}. /v1/openapi.json says what is."
-    return _answer(request.scope, "Http", Kind(status, status.phrase, code), detail, dict(error.headers or {}))
+    detail = str(error.detail) if error.detail != title else f"{title}. /v1/openapi.json says what is."
+    if _is_at_page(request.scope) and status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+        title, detail = "No such page", f"There is no page {request.scope['path']!r} here."
+    return _answer(request.scope, "Http", Kind(status, title, code), detail, dict(error.headers or {}))
 
 
 async def _of_data(request: Request, error: Any) -> Response:  # noqa: ARG001

@@ -119,12 +119,52 @@ def test_a_browser_may_do_little_with_a_page(served: Any) -> None:
 
 def test_a_page_that_is_not_there_is_told_as_a_page(served: Any) -> None:
     with browser(served, "ann", Scope.READ) as http:
-        answer = http.get("/nothing")
-        assert (answer.status_code, 'href="/jobs"' in answer.text) == (404, True)
+        answer = http.get("/jbos/<b>?x=7")
+        assert answer.status_code == 404
+        assert "There is no page &#39;/jbos/&lt;b&gt;&#39; here." in answer.text
+        assert links_of(answer.text) == ["/jobs", "/"]
+        assert 'aria-label="Pages"' in answer.text
+        assert "openapi" not in answer.text
+        for path, status in (("/jobs?limit=x", 422), ("/logout", 405)):
+            answer = http.get(path)
+            assert (answer.status_code, "openapi" in answer.text, links_of(answer.text)) == (
+                status,
+                False,
+                ["/jobs", "/"],
+            )
         assert http.get("/v1/jobs").status_code == 401
         assert http.post("/nothing").status_code == 401
+    with served.user("ann") as api:
+        told = api.get("/nothing")
+        assert (told.headers["content-type"], told.json()["status"]) == ("application/problem+json", 404)
+        assert "/v1/openapi.json" in told.json()["detail"]
     with httpx.Client(base_url=served.url, headers=HTML, trust_env=False) as http:
         assert http.get("/nothing").headers["location"] == "/login?next=%2Fnothing"
+
+
+def test_what_one_may_not_see_or_do_is_told_with_the_way_back(served: Any) -> None:
+    job = served.job(owner="ben", shared=True)
+    with browser(served, "ann", Scope.READ) as http:
+        for path, status, words, links in (
+            ("/jobs/01NOTHING", 404, "No job &#39;01NOTHING&#39;", ["/jobs", "/"]),
+            ("/jobs/01NO/cancel", 403, "the scope submit; yours has read", ["/jobs/01NO", "/jobs", "/"]),
+            (f"/jobs/{job}/tags", 403, "needs a token with the scope submit", [f"/jobs/{job}", "/jobs", "/"]),
+            ("/held", 403, "needs a token with the scope operate; yours has read", ["/jobs", "/"]),
+            ("/backends/basic/limits", 403, "needs a token with the scope operate", ["/backends", "/"]),
+        ):  # fmt: skip
+            answer = http.get(path)
+            assert (answer.status_code, words in answer.text, links_of(answer.text)) == (status, True, links), path
+        text = http.get("/jobs/01NOTHING").text
+        assert "another user&#39;s, who does not share it" in text
+        assert "PUBWORKS_DATABASE" not in text
+    with served.user("ann", Scope.READ) as api:
+        told = api.get("/v1/jobs/01NOTHING", headers=HTML)
+        assert (told.headers["content-type"], told.status_code) == ("application/problem+json", 404)
+
+
+def links_of(html: str) -> list[str]:
+    """Return where the content of a page leads."""
+    return re.findall(r'<a [^>]*href="([^"]+)"', html.partition("<main")[2])
 
 
 def test_what_people_write_stays_text(served: Any) -> None:

@@ -9,8 +9,10 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -81,8 +83,26 @@ def again(scope: Scope) -> str:
 
 
 def problem(scope: Scope, document: dict[str, Any]) -> str:
-    """Paint what went wrong."""
-    return whole(scope, "problem", problem=document)
+    """Paint what went wrong, and the ways back."""
+    told, is_missing, _ = document["detail"].partition(" in this database")
+    if is_missing and document["type"].endswith(":JobNotFound"):  # what it says further is for the command line
+        why = "Its id may be mistyped, or it is another user's, who does not share it."
+        document = {**document, "detail": f"{told} is here that you may see. {why}"}
+    return whole(scope, "problem", problem=document, ways=_ways_back(scope["path"], document["status"]))
+
+
+def _ways_back(path: str, status: int) -> dict[str, str]:
+    """Return the pages to go on from one that is not there, or not for its reader, each with what it is called.
+
+    >>> _ways_back("/backends/aer/limits", 403)
+    {'/backends': 'Backends', '/': 'Overview'}
+    """
+    section, *rest = path.removeprefix("/").split("/")
+    is_of_job = section == "jobs" and len(rest) > 1 and status != HTTPStatus.NOT_FOUND
+    is_barred = status == HTTPStatus.FORBIDDEN and not rest
+    name = section if section and section in door.PAGES and not is_barred else "jobs"
+    job = {f"/jobs/{quote(rest[0], safe='')}": "The job"} if is_of_job else {}
+    return {**job, f"/{name}": door.PAGES[name], "/": door.PAGES[""]}
 
 
 def shell(scope: Scope) -> dict[str, Any]:
@@ -97,6 +117,7 @@ def shell(scope: Scope) -> dict[str, Any]:
         "theme": theme if theme in ("light", "dark") else "auto",
         "form_token": door.form_token(secret) if secret else "",
         "here": scope["path"] + (f"?{query}" if query else ""),
+        "pages": door.PAGES,
         "section": scope["path"].removeprefix("/").partition("/")[0],
     }
 

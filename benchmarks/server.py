@@ -6,7 +6,7 @@ import contextlib
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,10 +50,11 @@ class Served:
 
 
 @contextlib.contextmanager
-def served() -> Iterator[Served]:
-    """Run PostgreSQL and a server on it, which lets everybody ask as often as they like."""
+def served(prepare: Callable[[Store], object] = lambda _: None) -> Iterator[Served]:
+    """Run PostgreSQL, prepared if wanted, and a server on it, which lets everybody ask as often as they like."""
     with private_postgresql() as url, tempfile.TemporaryDirectory() as folder, contextlib.closing(Store(url)) as store:
         store.upgrade()
+        prepare(store)
         env = {"PUBWORKS_DATABASE": url, "PUBWORKS_DATA_DIR": folder, "PUBWORKS_API_RATE": "100000/s burst 100000"}
         command, log = [sys.executable, "-m", "pubworks.cli.main", "serve", "--port", "0"], Path(folder) / "log"
         with program(command, env, log) as process:

@@ -6,20 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Row, case, cast, func, literal, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, cast, func, literal, literal_column, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Integer
 
 from pubworks.store.jobs import seen_by
-from pubworks.store.tables import batches, jobs, provider_jobs
-
-#: The step of what was before the first one.
-BEFORE = -1
-
-#: Jobs are counted that were submitted so many seconds, and all steps together, before the first one: they may have
-#: ended since.
-_MARGIN_S = 3600.0
+from pubworks.store.tables import batches, events, jobs, provider_jobs
 
 
 class whole(FunctionElement[int]):
@@ -37,47 +30,57 @@ def _sqlite_whole(element: whole, compiler: Any, **kw: Any) -> str:
 
 @compiles(whole, "postgresql")
 def _postgresql_whole(element: whole, compiler: Any, **kw: Any) -> str:
-    return f"CAST(trunc(CAST({compiler.process(element.clauses, **kw)} AS numeric)) AS integer)"
+    return f"CAST(trunc({compiler.process(element.clauses, **kw)}) AS integer)"
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Steps of time."""
+    """Steps of time, numbered from 1970 on."""
 
-    #: Seconds since 1970: when the first begins.
-    since: float
-    #: Seconds of each, and how many there are.
+    #: Seconds of each.
     width: float
-    count: int
 
     def of(self, time: ColumnElement[float]) -> ColumnElement[int]:
         """Return the step of a time; NULL where that is."""
-        inside = whole((time - literal(self.since)) / literal(self.width))
-        return case((time < self.since, BEFORE), else_=inside)
+        return whole(time / literal(self.width))
+
+    def within(self, time: ColumnElement[float], ranges: Sequence[range]) -> ColumnElement[bool]:
+        """Return whether a time is in one of these steps."""
+        return or_(*((time >= some.start * self.width) & (time < some.stop * self.width) for some in ranges))
 
 
-def jobs_over_time(connection: Connection, steps: Steps, viewer: str | None) -> Sequence[Row[Any]]:
-    """Return (step of submission, step of the end, state, count) of jobs that were submitted, or ended, in the steps.
-
-    Jobs that were submitted long before the first step are left out, though they may have ended since.
-    """
+def jobs_over_time(
+    connection: Connection, steps: Steps, submitted: Sequence[range], viewer: str | None
+) -> Sequence[Row[Any]]:
+    """Return (step of submission, step of the end, state, count) of the jobs that were submitted in some steps."""
     kind = (steps.of(jobs.c.created_at), steps.of(jobs.c.finished_at), jobs.c.state)
-    return connection.execute(select(*kind, func.count()).where(*_lately(steps, viewer)).group_by(*_numbers(3))).all()
+    seen = _seen(steps, submitted, viewer)
+    return connection.execute(select(*kind, func.count()).where(*seen).group_by(*_numbers(3))).all()
 
 
-def runs_over_time(connection: Connection, steps: Steps, viewer: str | None) -> Sequence[Row[Any]]:
-    """Return (backend, step of the beginning, step of the end, state, runs, shots) of the runs of the same jobs."""
+def runs_over_time(
+    connection: Connection, steps: Steps, submitted: Sequence[range], viewer: str | None
+) -> Sequence[Row[Any]]:
+    """Return (step of submission, backend, steps of beginning and end, state, runs, shots) of runs of such jobs."""
     began = func.coalesce(provider_jobs.c.accepted_at, provider_jobs.c.claimed_at)
-    kind = (batches.c.backend, steps.of(began), steps.of(provider_jobs.c.finished_at), provider_jobs.c.state)
+    times = (steps.of(began), steps.of(provider_jobs.c.finished_at))
+    kind = (steps.of(jobs.c.created_at), batches.c.backend, *times, provider_jobs.c.state)
     shots = cast(func.sum(batches.c.num_circuits * batches.c.shots), BigInteger)
     query = (
         select(*kind, func.count(), shots)
         .join(batches, batches.c.id == provider_jobs.c.batch_id)
         .join(jobs, jobs.c.id == batches.c.job_id)
-        .where(*_lately(steps, viewer))
-        .group_by(*_numbers(4))
+        .where(*_seen(steps, submitted, viewer))
+        .group_by(*_numbers(5))
     )
     return connection.execute(query).all()
+
+
+def changed(connection: Connection, steps: Steps, event_id: int) -> set[int]:
+    """Return the steps in which the jobs were submitted to which something happened after an event."""
+    happened = select(events.c.job_id).where(events.c.id > event_id)
+    query = select(steps.of(jobs.c.created_at)).where(jobs.c.id.in_(happened)).distinct()
+    return set(connection.execute(query).scalars())
 
 
 def open_jobs(connection: Connection, viewer: str | None) -> dict[str, int]:
@@ -87,9 +90,9 @@ def open_jobs(connection: Connection, viewer: str | None) -> dict[str, int]:
     return {state: number for state, number in connection.execute(query.group_by(jobs.c.state))}
 
 
-def _lately(steps: Steps, viewer: str | None) -> list[ColumnElement[bool]]:
-    lately = jobs.c.created_at >= steps.since - max(_MARGIN_S, steps.width * steps.count)
-    return [lately] if viewer is None else [lately, seen_by(viewer)]
+def _seen(steps: Steps, submitted: Sequence[range], viewer: str | None) -> list[ColumnElement[bool]]:
+    then = steps.within(jobs.c.created_at, submitted)
+    return [then] if viewer is None else [then, seen_by(viewer)]
 
 
 def _numbers(count: int) -> list[ColumnElement[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import StrEnum
 from itertools import accumulate
 from threading import Lock
@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from pubworks.clock import iso
 from pubworks.states import BatchState, JobState, RunState
+from pubworks.views.counting import Counting
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from pubworks.store.history import Steps
+    from pubworks.store.store import Store
+    from pubworks.views.counting import Rows
     from pubworks.views.session import Session
 
 #: Steps of a chart.
 STEPS = 60
 
 #: Countings that are remembered.
-_MOST = 256
+_MOST = 64
 
 
 class Span(StrEnum):
@@ -43,13 +45,13 @@ class Span(StrEnum):
 class Overviews:
     """Overviews for those who ask, from one counting for all who ask soon after each other.
 
-    Counting reads every run of the span: that of a week is worth doing every few minutes only.
+    The first counting reads every run of the span, later ones those of jobs that changed.
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._keeping = Lock()
-        self._counted: OrderedDict[tuple[Span, str | None], tuple[float, dict[str, Any]]] = OrderedDict()
+        self._kept: OrderedDict[tuple[Span, str | None], _Kept] = OrderedDict()
 
     def document(self, span: Span, viewer: str | None) -> dict[str, Any]:
         """Return what happened of late as JSON values, for somebody who may see some jobs only, or (None) all of them.
@@ -58,20 +60,52 @@ class Overviews:
         not over. The counts are as of ``now``, the series may be older by a sixtieth of a step. Jobs that were
         submitted longer before the first step than the span, and than an hour, are left out.
         """
+        series = self._of(span, viewer).series(self._session.store)
         with self._session.store.read() as connection:
-            counts = _counts(connection, self._session, viewer)
-            until, series = self._counted.get((span, viewer), (0.0, {}))
-            if monotonic() >= until:
-                series = _series(connection, span, viewer)
-                self._keep((span, viewer), series)
-            return {**series, "now": _now(connection), "counts": counts}
+            return {**series, "now": _now(connection), "counts": _counts(connection, self._session, viewer)}
 
-    def _keep(self, key: tuple[Span, str | None], series: dict[str, Any]) -> None:
+    def keep(self) -> None:
+        """Count everybody's jobs in the long spans, so that nobody waits for that."""
+        for span in (Span.DAY, Span.WEEK):
+            self._of(span, None).series(self._session.store)
+
+    def _of(self, span: Span, viewer: str | None) -> _Kept:
         with self._keeping:
-            self._counted[key] = (monotonic() + series["step_s"] / STEPS, series)
-            self._counted.move_to_end(key)
-            while len(self._counted) > _MOST:
-                self._counted.popitem(last=False)
+            found = self._kept.setdefault((span, viewer), _Kept(span, viewer))
+            self._kept.move_to_end((span, viewer))
+            while len(self._kept) > _MOST:
+                self._kept.popitem(last=False)
+            return found
+
+
+class _Kept:
+    """The series of one span, for one viewer."""
+
+    def __init__(self, span: Span, viewer: str | None) -> None:
+        self._span, self._width = span, span.seconds / STEPS
+        self._counting = Counting(self._width, STEPS, viewer)
+        self._one_at_a_time = Lock()
+        self._until = 0.0
+        self._series: dict[str, Any] = {}
+
+    def series(self, store: Store) -> dict[str, Any]:
+        """Return them, counted again once they are a sixtieth of a step old; who asks meanwhile waits for that."""
+        with self._one_at_a_time:
+            if monotonic() >= self._until:
+                with store.read() as connection:
+                    first, jobs, runs = self._counting.look(connection)
+                self._series = self._drawn(first, jobs, runs)
+                self._until = monotonic() + self._width / STEPS
+            return self._series
+
+    def _drawn(self, first: int, jobs: Rows, runs: Rows) -> dict[str, Any]:
+        return {
+            "span": str(self._span),
+            "step_s": self._width,
+            "at": [(first + number) * self._width for number in range(STEPS)],
+            "jobs": _jobs(first, jobs),
+            **_runs(first, runs),
+        }
 
 
 def _now(connection: Connection) -> str | None:
@@ -80,24 +114,6 @@ def _now(connection: Connection) -> str | None:
     from pubworks.store.engine import now
 
     return iso(connection.execute(select(now())).scalar_one())
-
-
-def _series(connection: Connection, span: Span, viewer: str | None) -> dict[str, Any]:
-    from sqlalchemy import select
-
-    from pubworks.store.engine import now
-    from pubworks.store.history import Steps
-
-    width = span.seconds / STEPS
-    first = (connection.execute(select(now())).scalar_one() // width - STEPS + 1) * width
-    steps = Steps(first, width, STEPS)
-    return {
-        "span": str(span),
-        "step_s": width,
-        "at": [first + number * width for number in range(STEPS)],
-        "jobs": _jobs(connection, steps, viewer),
-        **_runs(connection, steps, viewer),
-    }
 
 
 def _counts(connection: Connection, session: Session, viewer: str | None) -> dict[str, int]:
@@ -117,55 +133,47 @@ def _counts(connection: Connection, session: Session, viewer: str | None) -> dic
     }
 
 
-def _jobs(connection: Connection, steps: Steps, viewer: str | None) -> dict[str, list[int]]:
-    from pubworks.store import history
-
-    found = [tuple(row) for row in history.jobs_over_time(connection, steps, viewer)]
+def _jobs(first: int, found: Rows) -> dict[str, list[int]]:
     ended = {
         "done": (JobState.DONE,),
         "failed": (JobState.FAILED, JobState.PARTIAL),
         "cancelled": (JobState.CANCELLED,),
     }
     return {
-        "submitted": _summed((begun, number) for begun, _, _, number in found),
+        "submitted": _summed(first, ((begun, number) for begun, _, _, number in found)),
         **{
-            name: _summed((end, number) for _, end, state, number in found if end is not None and state in states)
+            name: _summed(first, ((end, number) for _, end, state, number in found if state in states))
             for name, states in ended.items()
         },
     }
 
 
-def _runs(connection: Connection, steps: Steps, viewer: str | None) -> dict[str, Any]:
-    from pubworks.store import history
-
-    found = [tuple(row) for row in history.runs_over_time(connection, steps, viewer)]
-    over = [row for row in found if row[2] is not None]
-    good = [row for row in over if row[3] == RunState.DONE]
-    bad = [row for row in over if row[3] == RunState.FAILED]
+def _runs(first: int, found: Rows) -> dict[str, Any]:
+    ended = {state: [row for row in found if row[4] == state] for state in (RunState.DONE, RunState.FAILED)}
     return {
         "runs": {
-            "done": _summed((row[2], row[4]) for row in good),
-            "failed": _summed((row[2], row[4]) for row in bad),
+            str(state).lower(): _summed(first, ((end, runs) for *_, end, _, runs, _ in rows))
+            for state, rows in ended.items()
         },
-        "shots": {"done": _summed((row[2], row[5]) for row in good)},
-        "in_flight": _in_flight(found),
+        "shots": {"done": _summed(first, ((end, shots) for *_, end, _, _, shots in ended[RunState.DONE]))},
+        "in_flight": _in_flight(first, found),
     }
 
 
-def _summed(numbers: Iterable[tuple[int, int]]) -> list[int]:
-    """Return the sum of each step; what was before the first, or comes after the last, is left out."""
+def _summed(first: int, numbers: Iterable[tuple[int | None, int]]) -> list[int]:
+    """Return the sum of each step; what was before the first, comes after the last, or never, is left out."""
     sums = [0] * STEPS
     for step, number in numbers:
-        if 0 <= step < STEPS:
-            sums[step] += int(number)
+        if step is not None and 0 <= step - first < STEPS:
+            sums[step - first] += int(number)
     return sums
 
 
-def _in_flight(found: Sequence[tuple[Any, ...]]) -> dict[str, list[int]]:
+def _in_flight(first: int, found: Rows) -> dict[str, list[int]]:
     """Return how many runs of each backend went on at the end of each step."""
     changes: dict[str, list[int]] = defaultdict(lambda: [0] * STEPS)
-    for backend, begun, end, _, number, _ in found:
-        changes[backend][min(max(begun, 0), STEPS - 1)] += number
+    for _, backend, begun, end, _, number, _ in found:
+        changes[backend][min(max(begun - first, 0), STEPS - 1)] += number
         if end is not None:
-            changes[backend][min(max(end, 0), STEPS - 1)] -= number
+            changes[backend][min(max(end - first, 0), STEPS - 1)] -= number
     return {backend: list(accumulate(changed)) for backend, changed in sorted(changes.items())}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
 
+from anyio import to_thread
 from fastapi import Depends, FastAPI, Header
 from fastapi.routing import APIRoute
 
@@ -15,6 +17,7 @@ from pubworks.metrics.fleet import FleetCollector
 from pubworks.metrics.server import registry_of
 from pubworks.policy import Rate
 from pubworks.store.audit import LONGEST_WHY
+from pubworks.telemetry import log, masked
 from pubworks.views.overview import Overviews
 from pubworks.views.session import Session
 from pubworks.web import models, problems
@@ -46,6 +49,9 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from pubworks.settings import Settings
+
+#: Seconds between two countings of what the overviews show of long spans.
+_KEEP_S = 60.0
 
 #: How often one address may come without a valid token.
 _OF_STRANGERS = "5/s burst 50"
@@ -120,9 +126,21 @@ def _operation_id(route: APIRoute) -> str:
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    keeping = asyncio.create_task(_keep(app.state.desk.overviews))
     yield
+    keeping.cancel()
     app.state.desk.reader.close()
     app.state.desk.client.close()
+
+
+async def _keep(overviews: Overviews) -> None:
+    """Keep the overviews of long spans counted."""
+    while True:
+        try:
+            await to_thread.run_sync(overviews.keep)
+        except Exception as error:
+            log("api.failed", error=f"overviews: {type(error).__name__}: {masked(str(error))}")
+        await asyncio.sleep(_KEEP_S)
 
 
 def _describe(app: FastAPI) -> None:

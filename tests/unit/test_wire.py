@@ -91,6 +91,8 @@ def test_a_server_that_is_away_for_a_moment_is_asked_again(url: str) -> None:
     away = problem(503, "StoreUnreachable")
     assert answered(url, away, (502, {}, b""), problem(429, "TooManyRequests", **{"Retry-After": "0"}), FINE) == [1]
     assert answered(url, problem(429, "TooManyRequests", **{"Retry-After": "0"}), FINE, method="POST") == [1]
+    dated = (429, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, b"")
+    assert answered(url, dated, FINE) == [1]
     Answers.asked.clear()
     with pytest.raises(errors.ServerUnreachable, match="why Perhaps it was done all the same"):
         answered(url, away, FINE, method="POST")
@@ -119,6 +121,12 @@ def test_a_token_that_no_header_can_hold_is_not_told(token: str) -> None:
         Wire("https://lab", token)
     assert token not in str(told.value)
     assert "pw_1_2" not in repr(Wire("https://lab", " pw_1_2\n"))
+
+
+def test_what_is_no_url_and_what_cannot_be_unpacked_is_told(url: str) -> None:
+    with pytest.raises(errors.ConfigError, match=r"http://\[: Invalid IPv6 URL"):
+        Wire("http://[", None)
+    assert answered(url, (200, {"Content-Encoding": "gzip"}, b"junk"), FINE) == [1]
 
 
 def test_the_token_of_the_settings_goes_to_their_server_alone(monkeypatch: pytest.MonkeyPatch) -> None:

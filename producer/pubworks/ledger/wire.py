@@ -97,7 +97,10 @@ class Wire:
             )
         self.has_token = bool(token)
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+        except ValueError as error:
+            raise ConfigError(f"{self.url}: {error}. Give the URL of a server, as in https://lab.example.") from error
         self._is_here = _is_loopback(parts.hostname or "")
         if parts.scheme == "http" and token and not (self._is_here or plain_http):
             raise ConfigError(
@@ -213,7 +216,7 @@ class Wire:
 
         try:
             yield
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             hint = "Is it up, and is the URL right? See /v1/health there."
             if "CERTIFICATE" in str(error):
                 hint = "Have this machine trust who signed its certificate: SSL_CERT_FILE names a file with it."
@@ -284,8 +287,13 @@ def _check(answer: httpx.Response) -> None:
     if kind is NotAuthenticated:
         text = f"{text} {_TOKEN_REMEDY}"
     if kind is TooManyRequests:
-        raise TooManyRequests(text, float(answer.headers.get("retry-after", 1)))
+        raise TooManyRequests(text, _seconds(answer.headers.get("retry-after", "")))
     raise kind(text)
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds of a Retry-After; a proxy may say a date instead, and is asked again after one."""
+    return float(text) if text.isdecimal() else 1.0
 
 
 def _json(answer: httpx.Response) -> Any:

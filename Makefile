@@ -17,16 +17,17 @@ export QISKIT_PARALLEL ?= FALSE
 .PHONY: help demo test lint types imports audit bench bench-scale api-hunt chaos chaos-ci test-providers verdicts always worker lock clean
 
 help: ## Explain the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 23
 
 $(READY): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pubworks needs Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'
+	@echo "Installing what pubworks needs into $(VENV): a few minutes, the first time."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes --requirement requirements-dev.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
-demo: $(READY) ## Run a parameterised workload on Aer through the embedded queue
+demo: $(READY) ## Run a parameterised workload on Aer, with no server
 	$(BIN)/pubworks demo
 
 test: $(READY) ## Run the tests
@@ -45,19 +46,19 @@ imports: $(READY) ## Check the layers of the architecture
 audit: $(READY) ## Look for known vulnerabilities of the locked packages
 	$(BIN)/python -m tests.audit
 
-bench: $(READY) ## Measure pubworks beside its alternatives, in one run
+bench: $(READY) ## Measure pubworks beside its alternatives
 	$(BIN)/python -m benchmarks
 
-bench-scale: $(READY) ## Measure how work grows with workers; ARGS=--docs writes docs/scaling.md
+bench-scale: $(READY) ## Measure how work grows; ARGS=--docs writes docs/scaling
 	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 api-hunt: $(READY) ## Call the REST API in ways made up from its description
 	API_EXAMPLES=200 $(BIN)/python -m pytest -q --timeout 1800 tests/acceptance/api/test_api_schema.py $(ARGS)
 
-chaos: $(READY) ## Run 5,000 batches under 1,000 faults, and count what the provider saw
+chaos: $(READY) ## Run 5,000 batches under 1,000 faults, and count all runs
 	$(BIN)/python -m tests.chaos $(ARGS)
 
-chaos-ci: $(READY) ## Strike at every step of a run, and at random; CHAOS_SEED=N chooses the faults
+chaos-ci: $(READY) ## Strike at every step, and at random (CHAOS_SEED=N)
 	$(BIN)/python -m pytest -q -m "" tests/chaos $(ARGS)
 
 # Kept for the next time, though they are on the way to something else.
@@ -71,7 +72,7 @@ chaos-ci: $(READY) ## Strike at every step of a run, and at random; CHAOS_SEED=N
 .venv-providers-%/verdicts.json: .venv-providers-%/.ready always
 	.venv-providers-$*/bin/python -m tests.providers $* $@
 
-test-providers: $(PROVIDER_VERDICTS) ## See that answers are right over real packages; -j2 is faster
+test-providers: $(PROVIDER_VERDICTS) ## See that real packages answer right; -j2 is faster
 	$(if $(filter one,$(PROVIDER_SETS)),.venv-providers-one/bin/python -m pytest -q tests/providers)
 	$(PROVIDER_PYTHON) -m tests.providers.table check $(PROVIDER_VERDICTS)
 
@@ -81,7 +82,7 @@ verdicts: $(PROVIDER_VERDICTS) ## Write what they come to into docs/providers.md
 worker: $(READY) ## Start a worker with the settings of this folder
 	$(BIN)/pubworks worker
 
-lock: ## Resolve the newest versions and write the lock files (needs uv)
+lock: ## Write lock files of the newest versions (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --upgrade --extra postgres --extra aer --extra qasm3 --extra web -o requirements.lock pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

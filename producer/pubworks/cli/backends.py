@@ -11,7 +11,6 @@ from pubworks.cli.jobs import AsJson
 from pubworks.cli.limits import Name
 from pubworks.cli.session import reached
 from pubworks.cli.token import Why, by_hand
-from pubworks.policy import Policy
 from pubworks.views.limits import document
 
 app = typer.Typer(rich_markup_mode=None)
@@ -29,7 +28,10 @@ _LEGEND = {
 
 @app.callback(invoke_without_command=True)
 def backends(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the backends and what workers found out about them; show or limit one of them."""
+    """List the backends, or show, probe or limit one of them.
+
+    The list has what workers found out about them.
+    """
     if context.invoked_subcommand is not None:
         return
     with reached() as ledger:
@@ -59,7 +61,10 @@ def _row(known: dict[str, Any]) -> tuple[Any, ...]:
 
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
-    """Show all about a backend: what it is made from, what its provider taught, its limits and policy."""
+    """Show all about a backend.
+
+    That is what it is made from, what its provider taught, its limits and its policy.
+    """
     with reached() as ledger:
         known, stands = ledger.backend(name), ledger.limits(name)
     if as_json:
@@ -69,6 +74,8 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
 
 def _fields(known: dict[str, Any]) -> list[tuple[str, Any]]:
+    from pubworks.policy import Policy
+
     usual = Policy().model_dump(mode="json")
     policy = {name: value for name, value in known["policy"].items() if value != usual.get(name)}
     return [
@@ -93,7 +100,10 @@ def _listed(values: dict[str, Any]) -> str:
 
 @app.command()
 def forget(name: Name, why: Why = None) -> None:
-    """Forget the limits that a provider taught by refusing runs; it may teach them again."""
+    """Forget what limits a provider taught by refusing runs.
+
+    It may teach them again.
+    """
     with reached() as ledger, by_hand(f"backends forget {name}", why):
         forgotten = ledger.forget(name)
     if forgotten:
@@ -104,8 +114,9 @@ def forget(name: Name, why: Why = None) -> None:
 
 @app.command()
 def resume(name: Name, why: Why = None) -> None:
-    """Have the work of a backend go on at once: close its breaker, and end the pause that its provider asked for.
+    """Have the work of a backend go on at once.
 
+    Its breaker is closed, and the pause that its provider asked for is over.
     For when you know that it is back. Its limits stay as they are.
     """
     with reached() as ledger, by_hand(f"backends resume {name}", why):

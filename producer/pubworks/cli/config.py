@@ -24,7 +24,10 @@ def config() -> None:
 
 @app.command()
 def show(as_json: AsJson = False) -> None:
-    """Print every setting, its value and where that comes from; secrets are masked."""
+    """Print every setting, and where its value comes from.
+
+    Secrets are masked.
+    """
     from pubworks.settings import config_path, load_settings
 
     path, rows = config_path(), _rows(load_settings())

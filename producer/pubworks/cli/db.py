@@ -19,7 +19,10 @@ app = typer.Typer(no_args_is_help=True, help="The database's schema.", rich_mark
 
 @app.command()
 def upgrade() -> None:
-    """Bring the schema to this version's, from any older one or none. Jobs are kept."""
+    """Bring the schema to this version's; jobs are kept.
+
+    It may be any older one, or none.
+    """
     from pubworks.settings import load_settings
 
     with database(load_settings()) as store:
@@ -32,7 +35,10 @@ def upgrade() -> None:
 
 @app.command()
 def current(as_json: AsJson = False) -> None:
-    """Print the schema's version; fail with exit code 6 if it is not this pubworks' own."""
+    """Print the schema's version.
+
+    It fails with exit code 6 if that is not this pubworks' own.
+    """
     from pubworks.settings import load_settings
     from pubworks.store import schema
 

@@ -17,13 +17,16 @@ _MAX_CIRCUITS = 12
 
 
 def demo() -> None:
-    """Run parameterised circuits on Aer through the embedded queue, and show how to fetch the result again."""
+    """Run parameterised circuits on Aer, as a first look.
+
+    They go through the embedded queue; the last line says how to fetch the result again.
+    """
     from pubworks.cli.session import check_lasts
     from pubworks.client import Client, Sampler
 
     with Client(backends={"demo": {"factory": "qiskit_aer:AerSimulator", "max_circuits": _MAX_CIRCUITS}}) as client:
         check_lasts(client.settings)
-        render.say("Five PUBs: a Bell pair, and four sweeps of a rotation over angles, with different shots.")
+        render.say("Five PUBs with different shots: a Bell pair, four sweeps of a rotation angle.")
         job = Sampler("demo", options={"seed_simulator": 7}, client=client).run(_workload(), name="demo")
         record, progress = job.record(), job.progress()
         render.say(f"Job {record.id}: {record.num_pubs} PUBs in {progress.num_batches} batches, stored and queued.")

@@ -18,9 +18,10 @@ _SPELLED_OUT = 3
 
 
 def held(as_json: AsJson = False) -> None:
-    """List the batches that wait for a decision: nobody knows whether the provider took them.
+    """List the batches that wait for a decision.
 
-    Look for each in the provider's own list of jobs, by its id as tag or name, or by its time and size.
+    Nobody knows whether the provider took them. Look for each in the provider's own list of jobs, by its id as tag or
+    name, or by its time and size.
     """
     with reached() as ledger:
         found = ledger.held()

@@ -33,8 +33,9 @@ def limits(
     why: Why = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how much of a backend the fleet may use, and how that stands; with options, change it at once.
+    """Show or set how much of a backend the fleet may use.
 
+    It shows how the limits stand; with options, it changes them at once.
     What is changed here holds for the whole fleet, until the limits in pubworks.toml change.
     """
     changes: dict[str, Any] = {}

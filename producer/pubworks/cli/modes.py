@@ -50,7 +50,10 @@ def open_one(
     idle: Annotated[str | None, Idle] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Open one, and print its id; submit to it with `pubworks submit FILE --session ID`."""
+    """Open one, and print its id.
+
+    Submit to it with `pubworks submit FILE --session ID`.
+    """
     from ulid import ULID
 
     mode, session_id = _mode(context), str(ULID())

@@ -25,9 +25,10 @@ def plan(
     seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what `submit` would run with the same files and options, how long it may take, and what it may cost.
+    """Show what `submit` would run, and what that may take and cost.
 
-    Nothing is submitted. Time and cost are estimates: from the last runs of the backend, and from its price.
+    Give the same files and options. Nothing is submitted. Time and cost are estimates: from the last runs of the
+    backend, and from its price.
     """
     with reached() as ledger:
         found = _plan(ledger, files, values, backend, {"default_shots": shots, "seed_simulator": seed})

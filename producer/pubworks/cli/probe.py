@@ -31,8 +31,9 @@ def probe(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before runs that may cost.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a handful of tiny circuits, find out how a backend behaves, and write that to pubworks.toml.
+    """Find out how a backend behaves, with tiny circuits.
 
+    What is found is written to pubworks.toml.
     What the settings or its adapter say already is believed and not tried; take a key out of the settings to have it
     tried again. Limits of the fleet hold. Its code runs in a process of its own.
     """

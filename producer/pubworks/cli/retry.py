@@ -9,9 +9,10 @@ from pubworks.cli.token import Why, by_hand
 
 
 def retry(job_id: JobId, why: Why = None) -> None:
-    """Run what is missing of a job again: what failed, and of a cancelled job what was never run.
+    """Run what is missing of a job again.
 
-    What has a result keeps it; the completed result is that of an undisturbed run.
+    That is what failed, and of a cancelled job what was never run. What has a result keeps it; the completed result is
+    that of an undisturbed run.
     """
     with reached() as ledger:
         whole_id = ledger.find(job_id)

@@ -25,7 +25,10 @@ def serve(
         typer.Option(min=1, max=65535, help="Answer Prometheus at /metrics of this port too, without a token."),
     ] = None,
 ) -> None:
-    """Serve the REST API and the page, until Ctrl-C or SIGTERM: what was asked is finished. Workers run beside it."""
+    """Serve the REST API and the page, until Ctrl-C or SIGTERM.
+
+    What was asked by then is finished. Workers run beside it.
+    """
     from pubworks.settings import load_settings
 
     settings = load_settings()

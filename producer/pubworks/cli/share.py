@@ -15,7 +15,10 @@ from pubworks.cli.token import Why, by_hand
 def share(
     job_id: JobId, off: Annotated[bool, typer.Option("--off", help="Stop sharing it.")] = False, why: Why = None
 ) -> None:
-    """Let every user of the server see a job, with what went in and what came out; they cannot change it."""
+    """Let every user of the server see a job.
+
+    They see what went in and what came out, and cannot change it.
+    """
     with reached() as ledger:
         whole_id = ledger.find(job_id)
         with by_hand("share", why):

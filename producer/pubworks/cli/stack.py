@@ -43,7 +43,9 @@ def up(
     status: Annotated[bool, typer.Option("--status", help="Only say what runs.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start a private PostgreSQL, Redis, workers, API and page, print URL and token, and return when they work.
+    """Start servers, workers, API and page on this machine.
+
+    The servers are a private PostgreSQL and Redis. It prints URL and token, and returns when all work.
 
     Every later command and Client() of yours on this machine uses them, until `pubworks down`. Jobs and results stay
     in the data directory; `pubworks up` again goes on with them.
@@ -63,7 +65,10 @@ def up(
 
 
 def down() -> None:
-    """Stop what `pubworks up` started; workers finish what they run for shutdown_grace_s seconds. All data is kept."""
+    """Stop what `pubworks up` started; all data is kept.
+
+    Workers finish what they run, for shutdown_grace_s seconds at most.
+    """
     from pubworks.stack.slot import Slot
     from pubworks.stack.supervisor import SUPERVISOR, running, stop_all
 

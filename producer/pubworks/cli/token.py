@@ -88,7 +88,10 @@ def audit(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="Most entries to show.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show who changed what through the server or by a command here, and why; newest first."""
+    """Show who changed what, and why; newest first.
+
+    Changes through the server are there, and those by a command here.
+    """
     with reached() as ledger:
         found = ledger.audit(limit)
     if as_json:

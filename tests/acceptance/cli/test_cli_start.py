@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from pubworks import errors
 from pubworks.cli import exits
+from pubworks.cli.main import app
 
 HEAVY = ("qiskit", "sqlalchemy", "celery", "pydantic", "rich", "numpy")
 
@@ -39,6 +41,12 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_list_does_not_import_qiskit(place: Any) -> None:
     assert not {"qiskit", "celery"} & _loaded("list")
+
+
+@pytest.mark.parametrize("group", ["", "batch", "session", "backends", "workers", "token", "db", "config"])
+def test_no_summary_in_a_list_of_commands_breaks_off(group: str) -> None:
+    shown = CliRunner().invoke(app, [*group.split(), "--help"], env={"COLUMNS": "80"}).stdout
+    assert [line for line in shown.partition("Commands:")[2].splitlines() if line.endswith("...")] == []
 
 
 def test_help_answers_at_once() -> None:

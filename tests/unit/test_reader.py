@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -134,6 +135,15 @@ def test_a_request_that_is_none_is_told_shortly(reader: Reader) -> None:
     assert [len(item["loc"][1]) for item in told.value.errors()] == [200] * 3
     with pytest.raises(RequestValidationError, match="json_invalid"):
         reader.draft({}, known)
+
+
+def test_a_process_that_ended_while_nothing_was_read_is_replaced(reader: Reader) -> None:
+    test_an_upload_becomes_a_job(reader)
+    idle = reader._slots.queue[-1]
+    assert idle is not None
+    idle.end()
+    os.waitid(os.P_PID, idle._process.pid, os.WEXITED | os.WNOWAIT)
+    test_an_upload_becomes_a_job(reader)
 
 
 class Deadly(parcels.Span):

@@ -67,7 +67,7 @@ class Reader:
         except queue.Empty:
             raise TooManyRequests("Too many uploads are being read. Try again later.", _PATIENCE_S) from None
         try:
-            process = process or _Process()
+            process = _alive(process)
             head, blobs = self._talk(process, parts, look_up)
         except Exception as error:
             if process is not None:
@@ -120,6 +120,14 @@ def _check(head: dict[str, Any]) -> None:
         raise SubmissionError(head["refused"])
 
 
+def _alive(process: _Process | None) -> _Process:
+    """Return a process, or another one if it has ended."""
+    if process is not None and process.has_ended:
+        process.kill()
+        process = None
+    return process or _Process()
+
+
 class _Process:
     """One process, with pipes."""
 
@@ -145,6 +153,11 @@ class _Process:
             return parcels.read(cast("IO[bytes]", self._process.stdout), _MOST_BYTES)
         finally:
             watch.cancel()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was ended from without, as by a kernel that needs memory; its id is its own until ``kill``."""
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def end(self) -> None:
         """End it, and the child that reads; who talks with it hears of it from the pipes."""

@@ -130,7 +130,7 @@ def test_a_job_that_waits_has_used_nothing(idle: Client) -> None:
     assert (job.error(), job.state) == (None, "QUEUED")
     job.cancel()
     assert "was cancelled" in job.error()
-    assert [event.text for event in job.timeline()][-1] == "cancelled, 1 batches were never run"
+    assert [event.text for event in job.timeline()][-1] == "cancelled; batches that were never run: 1"
 
 
 def test_what_failed_is_explained_with_the_remedy(client: Client) -> None:

@@ -53,6 +53,27 @@ def test_runs_are_packed_by_backend_where_there_are_many() -> None:
     assert len(drawn) < 300_000
 
 
+@pytest.mark.parametrize("name", ["aer", "quandela.belenos.qpu-of-the-second-floor-lab", "m" * 200])
+def test_names_of_rows_are_not_cut_off(name: str) -> None:
+    bars = [Bar(f"batch {number}", 0, 1, 2, RunState.DONE, "", name) for number in range(50)]
+    drawn = Gantt("", tuple(bars), 3.0).drawing()
+    ends, shown = re.findall(r'<text x="([\d.]+)"[^>]*text-anchor="end"[^>]*>(?:<title>[^<]*</title>)?([^<]+)<', drawn)[
+        0
+    ]
+    assert len(shown) * 6.6 <= float(ends)
+    assert shown.removeprefix("\u2026") in name
+    assert f">{name}<" in drawn
+    drawn = grid(MANY, ["0"], [Piece(number, 0, BatchState.DONE) for number in range(MANY)])
+    for end, words in re.findall(r'<text x="(\d+)"[^>]*text-anchor="end">([^<]+)<', drawn):
+        assert len(words) * 6.8 <= float(end)
+
+
+def test_a_few_batches_are_named_by_the_first_and_the_last() -> None:
+    pieces = [Piece(0, place, BatchState.DONE) for place in range(3)]
+    assert ">batch 0<" in grid(1, ["0"], pieces[:1])
+    assert ">batches 0\u20132<" in grid(1, ["0", "1", "2"], pieces)
+
+
 def test_few_runs_of_several_backends_are_named_with_them() -> None:
     bars = [Bar("batch 0", 0, None, None, RunState.ACCEPTED, "", "b"), Bar("batch 1", 0, 1, 2, RunState.DONE, "", "a")]
     drawn = Gantt("", tuple(bars), 3.0).drawing()
@@ -65,6 +86,7 @@ def test_a_histogram_has_a_bar_for_each_outcome(outcomes: int) -> None:
     drawn = histogram(counts, sum(number for _, number in counts))
     ElementTree.fromstring(drawn)
     assert drawn.count("<rect") == outcomes
+    assert ('class="plot small"' in drawn) == (outcomes < 32)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,11 @@ from pathlib import Path
 from pubworks.notebook.html import text
 from pubworks.states import RunState
 
-#: Pixels: the whole width, left of the bars, right of them, above and below.
+#: Pixels: the whole width, left of the bars at least, right of them, above and below.
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 920, 92, 28, 56, 30
+
+#: Pixels of a letter, and most letters of a row's name; of a longer one the end is shown, which tells machines apart.
+_LETTER, _LETTERS = 6.8, 34
 
 #: Of these above: the title.
 _TITLE = 28
@@ -125,17 +128,17 @@ class Gantt:
         height = _TOP + pitch * max(1, len(rows)) + _BOTTOM
         left_out = f" (the first {_BARS} of {len(self.bars)} runs)" if len(self.bars) > _BARS else ""
         heading = text(self.title + left_out if titled else left_out)
-        scale = _Scale((_WIDTH - _LEFT - _RIGHT) / until)
+        scale = _scale(rows, until)
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 {above} {_WIDTH} {height - above}" width="100%" '
             f'role="img" font-family="system-ui,sans-serif" font-size="12" fill="currentColor">',
             style, f"<title>{text(self.title)}</title>", _STRIPES,
             f'<text x="12" y="22" font-size="14" font-weight="600">{heading}</text>',
-            *_legend({bar.state for bar in shown}), *_axis(until, scale, height),
+            *_legend({bar.state for bar in shown}, scale), *_axis(until, scale, height),
         ]  # fmt: skip
         for number, (name, bars) in enumerate(rows):
             y = _TOP + pitch * number
-            parts += _row_name(name, y, pitch)
+            parts += _row_name(name, scale, y, pitch)
             parts += [telling(bar, until, scale, y, pitch) for bar in bars]
         return "".join([*parts, "</svg>"])
 
@@ -150,10 +153,18 @@ _STRIPES = (
 class _Scale:
     """Seconds to pixels."""
 
+    #: Pixels left of the bars.
+    left: float
     pixels_per_s: float
 
     def x(self, seconds: float) -> float:
-        return round(_LEFT + seconds * self.pixels_per_s, 1)
+        return round(self.left + seconds * self.pixels_per_s, 1)
+
+
+def _scale(rows: Sequence[tuple[str, list[Bar]]], until: float) -> _Scale:
+    letters = max((len(name) for name, _ in rows), default=0)
+    left = max(_LEFT, round(min(letters, _LETTERS) * _LETTER) + 16)
+    return _Scale(left, (_WIDTH - left - _RIGHT) / until)
 
 
 def _rows(bars: Sequence[Bar], until: float, named_rows: int = _NAMED_ROWS) -> list[tuple[str, list[Bar]]]:
@@ -183,13 +194,13 @@ def _lanes(group: str, bars: Sequence[Bar], until: float) -> list[tuple[str, lis
     return [("" if number else group, lane) for number, lane in enumerate(lanes)]
 
 
-def _legend(states: set[RunState]) -> Iterator[str]:
-    x = _LEFT
+def _legend(states: set[RunState], scale: _Scale) -> Iterator[str]:
+    x = scale.left
     for state in sorted(states, key=list(RunState).index):
         word = _LOOKS[state].word
         yield _box(x, 34, 12, 10, state)
         yield f'<text x="{x + 17}" y="43" opacity=".75">{word}</text>'
-        x += 38 + 7 * len(word)
+        x += 38 + 6 * len(word)
 
 
 def _axis(until: float, scale: _Scale, height: int) -> Iterator[str]:
@@ -217,10 +228,14 @@ def in_words(seconds: float) -> str:
     return " ".join([f"{count} {name}" for count, name in counts if count][:2])
 
 
-def _row_name(name: str, y: float, pitch: int) -> list[str]:
+def _row_name(name: str, scale: _Scale, y: float, pitch: int) -> list[str]:
     if not name:
         return []
-    return [f'<text x="{_LEFT - 10}" y="{y + pitch / 2 + 4}" text-anchor="end" opacity=".75">{text(name)}</text>']
+    place = f'x="{scale.left - 10}" y="{y + pitch / 2 + 4}" text-anchor="end"'
+    if len(name) <= _LETTERS:
+        return [f'<text {place} opacity=".75">{text(name)}</text>']
+    end = f"\u2026{name[1 - _LETTERS :]}"
+    return [f'<text {place} opacity=".75"><title>{text(name)}</title>{text(end)}</text>']
 
 
 def _bar(bar: Bar, until: float, scale: _Scale, y: float, pitch: int) -> str:

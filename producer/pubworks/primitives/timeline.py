@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: Texts by event; what an event says of itself is put in.
 _TEXTS = {
-    "submitted": "submitted, {batches} batches",
+    "submitted": "submitted; batches: {batches}",
     "claimed": "taken by worker {worker}",
     "accepted": "accepted by the provider as {provider_job_id}",
     "adopted": "found at the provider as {provider_job_id}",
@@ -28,7 +28,7 @@ _TEXTS = {
     "split": "halved: {reason}",
     "rest": "what its run left to do: {reason}",
     "failed": "failed: {error}",
-    "cancelled": "cancelled, {batches} batches were never run",
+    "cancelled": "cancelled; batches that were never run: {batches}",
     "asked to cancel": "the provider was asked to cancel {provider_job_id}",
     "cancel refused": "the provider does not cancel {provider_job_id}: {reason}",
     "run cancelled": "{provider_job_id} was cancelled at the provider",

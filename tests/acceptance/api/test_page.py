@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import unescape
 from typing import Any
 
 import httpx
@@ -204,6 +205,16 @@ def test_who_may_only_read_sees_no_button_and_changes_nothing(served: Any) -> No
         assert http.get(f"/jobs/{job}/tags").status_code == 403
         for deed in ("tags", "shared", "cancel", "retry"):
             assert http.post(f"/jobs/{job}/{deed}", data={"form": form_of(page)}).status_code == 403
+
+
+def test_who_has_no_job_is_told_how_to_submit_one_if_they_may(served: Any) -> None:
+    with browser(served, "new") as http, browser(served, "guest", Scope.READ) as guest:
+        page = unescape(http.get("/jobs").text)
+        assert f'client = Client("{served.url}")' in page
+        assert re.search(r'Sampler\("\w+", client=client\)\.run\(\[circuit\]\)', page)
+        page = guest.get("/jobs").text
+        assert "No job yet that you may see." in page
+        assert "Sampler" not in page
 
 
 def test_what_one_may_not_see_is_not_there(served: Any) -> None:

@@ -129,6 +129,58 @@ def test_a_page_needs_no_script(chromium: Browser, served_page: Any) -> None:
         expect(page.get_by_role("link", name="z", exact=True)).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [360, 800, 1024])
+def test_a_narrow_page_is_read_from_top_to_bottom(chromium: Browser, served_page: Any, width: int) -> None:
+    paths = _filled(served_page)
+    viewport = {"width": width, "height": 800}
+    with visiting(chromium, served_page, "olga", Scope.OPERATE, viewport=viewport) as page:
+        for path in paths:
+            page.goto(path)
+            assert page.evaluate("document.documentElement.scrollWidth") == width, path
+        page.goto("/held")
+        expect(page.get_by_role("link", name="Held", exact=True)).to_be_in_viewport(ratio=1)
+        for path in ("/jobs", "/workers", "/errors", "/held"):
+            page.goto(path)
+            assert page.evaluate("Math.max(0, ...[...document.querySelectorAll('.wide')].map("
+                                 "(one) => one.scrollWidth - one.clientWidth))") == 0, path  # fmt: skip
+
+
+def test_what_is_painted_again_stays_as_it_was_left(chromium: Browser, served_page: Any) -> None:
+    calls = Calls(served_page.client.store, "scrolled")
+    job = replace(draft(served_page.client.new_id(), *one_each(3), backend="scrolled"), owner="gus")
+    calls.submit(job)
+    with visiting(chromium, served_page, "gus", viewport={"width": 390, "height": 800}) as page:
+        page.goto(f"/jobs/{job.id}")
+        expect(page.get_by_role("status")).to_have_text("live")
+        table = page.get_by_role("region", name="Batches", exact=True)
+        table.focus()
+        table.evaluate("(one) => { one.scrollLeft = 150; one.unpainted = true }")
+        calls.fail(calls.take(), "QpuError: no")
+        expect(page.locator("#batches .more")).to_contain_text("QpuError: no")
+        assert table.evaluate("(one) => [one.scrollLeft, one.unpainted]") == [150, None]
+        expect(table).to_be_focused()
+        page.get_by_label("PUB", exact=True).fill("2")
+        calls.cancel(job.id)
+        expect(page.locator("#results")).to_contain_text("PUB 0 has no result: QpuError")
+        expect(page.get_by_label("PUB", exact=True)).to_have_value("2")
+        page.get_by_role("button", name="Show").click()
+        page.wait_for_url(f"**/jobs/{job.id}?pub=2#results")
+
+
+def test_a_chart_outlives_what_is_painted_around_it(chromium: Browser, served_page: Any) -> None:
+    with visiting(chromium, served_page, "hal") as page:
+        page.goto("/?span=10min")
+        expect(page.get_by_role("status")).to_have_text("live")
+        page.locator("#chart-1 .uplot").evaluate("(one) => { one.same = true }")
+        page.locator("#chart-1").evaluate("(one) => { one.same = true }")
+        served_page.job(owner="hal")
+        expect(page.locator(".sums")).to_contain_text("1 job submitted")
+        expect(page.locator("#chart-1 .u-series").nth(1)).to_contain_text("submitted")
+        same = "document.querySelector('#chart-1').same || document.querySelector('#chart-1 .uplot').same"
+        assert page.evaluate(same)
+        assert page.locator("#chart-1 .uplot").count() == 1
+
+
 def test_what_somebody_reads_is_not_taken_away(chromium: Browser, served_page: Any) -> None:
     calls = Calls(served_page.client.store, "read")
     job = replace(draft(served_page.client.new_id(), *one_each(2), backend="read"), owner="fay", name="read me")

@@ -101,7 +101,9 @@ def test_a_backend_that_is_back_is_resumed_by_operators(served: Any) -> None:
             limits.failed(connection, "basic", "502 <bad> gateway", Policy(), surely=True)
         assert button not in ann.get("/backends").text
         assert ann.get(button).status_code == 403
-        assert button in olga.get("/backends").text
+        backends = olga.get("/backends").text
+        assert button in backends
+        assert "breaker open" in backends
         page = olga.get(button).text
         assert "502 &lt;bad&gt; gateway" in page
         form = form_of(page)
@@ -112,7 +114,9 @@ def test_a_backend_that_is_back_is_resumed_by_operators(served: Any) -> None:
             limits.snooze(connection, "basic", "503 back in an hour", 3600.0)
         assert "503 back in an hour" in olga.get(button).text
         assert olga.post(button, data={"form": form}).headers["location"] == "/backends"
-        assert "Nothing keeps it" in olga.get(button).text
+        page = olga.get(button).text
+        assert "Nothing keeps it" in page
+        assert "Resume it" not in page
     deed = newest_deed(served)
     assert (deed["what"], deed["who"]) == (f"POST {button}", "olga")
     with served.user("ann") as ann, served.user("olga", Scope.OPERATE) as olga:
@@ -180,6 +184,7 @@ def test_a_job_tells_of_its_attempts_and_is_cancelled_and_retried(served: Any) -
         assert served.client.job(job).state == "CANCELLED"
         page = http.get(f"/jobs/{job}").text
         assert f"/jobs/{job}/cancel" not in page
+        assert "<button" not in http.get(f"/jobs/{job}/cancel").text.partition("<main")[2]
         form = form_of(http.get(f"/jobs/{job}/retry").text)
         assert http.post(f"/jobs/{job}/retry", data={"form": form}).status_code == 303
         assert served.client.job(job).state in ("QUEUED", "RUNNING")

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from pubworks.states import JobState
+from pubworks.web import door
 from pubworks.web.page.live import Sheet
 from pubworks.web.page.visit import Visit, Visiting, serve
 from pubworks.web.routes import fleet
@@ -68,7 +69,8 @@ def _sheet(visit: Visiting, asked: Annotated[JobFilter, Query()]) -> Sheet:
 
 def _look(visit: Visit, asked: JobFilter) -> dict[str, Any]:
     names = [backend["name"] for backend in fleet.backends(visit.desk, visit.who)["backends"]]
-    return {**asked.document(visit), "asked": asked, "backends": names, "states": list(JobState)}
+    url = door.base_url(visit.request.scope)
+    return {**asked.document(visit), "asked": asked, "backends": names, "states": list(JobState), "url": url}
 
 
 serve(router, "/jobs", _sheet)

@@ -13,6 +13,7 @@ from qiskit.primitives import BitArray
 from pubworks.codec.results import decode
 from pubworks.store import jobs, results
 from pubworks.web.page.draw.outcomes import estimates, histogram
+from pubworks.web.page.paper import count, plural
 
 if TYPE_CHECKING:
     from qiskit.primitives import PubResult
@@ -32,8 +33,8 @@ class Plot:
     drawing: Markup
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
-    #: What is left out.
-    note: str = ""
+    #: Of how much it is, and what is left out.
+    note: str
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,16 @@ def _register(name: str, bits: BitArray, at: int) -> Plot:
     often = sorted(counts.items(), key=lambda item: -item[1])[:_OUTCOMES]
     shown, shots = sorted(often), bits.num_shots
     left = len(counts) - len(shown)
-    rest = f"The {len(shown)} most frequent of {len(counts)} outcomes." if left else ""
+    rest = f"; the {len(shown)} most frequent of {count(len(counts))} outcomes" if left else ""
     rows = [(outcome, str(number), f"{100 * number / shots:.2f} %") for outcome, number in shown]
-    return Plot(f"{name}, {shots} shots", histogram(shown, shots), ("outcome", "count", "share"), rows, rest)
+    drawing = histogram(shown, shots)
+    return Plot(name, drawing, ("outcome", "count", "share"), rows, f"outcomes of {plural(shots, 'shot')}{rest}")
 
 
 def _estimates(values: Any, errors: Any) -> Plot:
     shown = list(zip(map(float, values[:_VALUES]), map(float, errors[:_VALUES]), strict=True))
-    rest = f"The first {_VALUES} of {len(values)} values." if len(values) > _VALUES else ""
+    rest = f"; the first {_VALUES} of {count(len(values))}" if len(values) > _VALUES else ""
     rows = [(str(place), f"{value:.8g}", f"{error:.3g}") for place, (value, error) in enumerate(shown)]
     drawing = estimates([value for value, _ in shown], [error for _, error in shown]) if shown else Markup("")
-    return Plot("expectation values", drawing, ("element", "value", "standard error"), rows, rest)
+    note = f"by element, with standard errors{rest}"
+    return Plot("Expectation values", drawing, ("element", "value", "standard error"), rows, note)

@@ -17,7 +17,7 @@ from pubworks.states import BatchState
 _COLUMNS, _ROWS = 180, 40
 
 #: Units: the widths of the whole and of the names; the smallest and largest cell.
-_WIDTH, _LEFT, _BOTTOM = 920, 64, 20
+_WIDTH, _LEFT, _BOTTOM = 920, 92, 20
 _NARROW, _WIDE, _LOW, _HIGH = 4.5, 20.0, 6.0, 16.0
 
 #: Cells that are narrower have thin gaps and thin crosses.
@@ -92,7 +92,8 @@ def grid(num_pubs: int, names: Sequence[str], pieces: Iterable[Piece]) -> Markup
     rows, columns = -(-num_pubs // cells.pubs), -(-len(names) // cells.batches)
     high = rows * cells.height + _BOTTOM
     return Markup("".join([
-        f'<svg class="grid" viewBox="0 0 {_WIDTH} {high:.0f}" role="img" aria-label="{_told(num_pubs, names, worst)}">',
+        f'<svg class="grid" viewBox="0 -4 {_WIDTH} {high + 4:.0f}" role="img" ',
+        f'aria-label="{_told(num_pubs, names, worst)}">',
         *_names(num_pubs, rows, cells), *_ends(names, columns, rows, cells), *_drawn(worst, cells), "</svg>",
     ]))  # fmt: skip
 
@@ -128,9 +129,12 @@ def _names(num_pubs: int, rows: int, cells: _Cells) -> Iterator[str]:
 
 def _ends(names: Sequence[str], columns: int, rows: int, cells: _Cells) -> Iterator[str]:
     y = rows * cells.height + 14
-    if names:
+    is_wide = columns * cells.width > 140
+    if len(names) == 1 or (names and is_wide):
         yield f'<text x="{_LEFT}" y="{y:.1f}">batch {names[0]}</text>'
-    if columns * cells.width > 140:
+    elif names:
+        yield f'<text x="{_LEFT}" y="{y:.1f}">batches {names[0]}\u2013{names[-1]}</text>'
+    if is_wide:
         x = _LEFT + columns * cells.width
         yield f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="end">{names[-1]}</text>'
 

@@ -10,6 +10,9 @@ from markupsafe import Markup, escape
 #: Units.
 _WIDTH, _HIGH, _LEFT, _TOP = 920, 220, 56, 12
 
+#: Units: the narrowest histogram, and a bar of few with its outcome and the space around it.
+_NARROW, _STEP = 300, 64
+
 #: Most bars that have their number above them.
 _NUMBERED = 24
 
@@ -17,15 +20,18 @@ _NUMBERED = 24
 def histogram(counts: Sequence[tuple[str, int]], shots: int) -> Markup:
     """Return bars of outcomes, each with its share of all shots."""
     most = max(number for _, number in counts)
-    step = (_WIDTH - _LEFT) / len(counts)
     letters = len(counts[0][0])
+    natural = _LEFT + len(counts) * max(_STEP, letters * 7.2 + 16)
+    width = round(min(_WIDTH, max(_NARROW, natural)))
+    step = (width - _LEFT) / len(counts)
     steep = letters * 7.2 > step - 4
     foot = min(130, letters * 7 + 14) if steep else 24
     bars = "".join(_bars(counts, shots, most, step, steep=steep))
     return Markup(
-        f'<svg class="plot" viewBox="0 0 {_WIDTH} {_TOP + _HIGH + foot}" role="img" '
+        f'<svg class="plot{"" if width == _WIDTH else " small"}" width="{width}" '
+        f'viewBox="0 0 {width} {_TOP + _HIGH + foot}" role="img" '
         f'aria-label="Histogram of {len(counts)} outcomes; the table below has the numbers">'
-        f"{''.join(_scale(0.0, most / shots, share=True))}{bars}</svg>"
+        f"{''.join(_scale(0.0, most / shots, width, share=True))}{bars}</svg>"
     )
 
 
@@ -85,7 +91,7 @@ def _points(values: Sequence[float], errors: Sequence[float], low: float, high: 
             yield f'<text x="{x:.1f}" y="{_TOP + _HIGH + 17}" text-anchor="middle">{place}</text>'
 
 
-def _scale(low: float, high: float, *, share: bool = False) -> Iterator[str]:
+def _scale(low: float, high: float, width: float = _WIDTH, *, share: bool = False) -> Iterator[str]:
     """Yield the lines across, at round numbers."""
     rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
@@ -94,9 +100,9 @@ def _scale(low: float, high: float, *, share: bool = False) -> Iterator[str]:
     while number * step <= high + 1e-9:
         value = number * step
         y = _y(value, low, high) if not share else _TOP + _HIGH - value / high * (_HIGH - 18)
-        word = f"{100 * value:.3g} %" if share else f"{value:.3g}"
+        word = f"{100 * value:.3g} %" if share else f"{value:.3g}".replace("-", "\u2212")
         strong = " zero" if number == 0 else ""
-        yield f'<path class="rule{strong}" d="M{_LEFT} {y:.1f}H{_WIDTH}"/>'
+        yield f'<path class="rule{strong}" d="M{_LEFT} {y:.1f}H{width}"/>'
         yield f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{word}</text>'
         number += 1
 

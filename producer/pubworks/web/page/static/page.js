@@ -47,39 +47,90 @@
   const steps = [...Array(12).keys()].flatMap((power) => [1, 2, 5].map((factor) => factor * 10 ** power));
   const day = new Intl.DateTimeFormat("en", { month: "short", day: "numeric" });
   const time = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+  const second = new Intl.DateTimeFormat("en", { timeStyle: "medium", hourCycle: "h23" });
 
   function clock(at, step) {
     return (step >= 86400 ? day : time).format(at * 1000);
   }
 
+  // Where the chart is longer than a day, its date is told too.
+  function moment(at, all) {
+    const date = all[all.length - 1] - all[0] > 86400 ? `${day.format(at * 1000)}, ` : "";
+    return date + second.format(at * 1000);
+  }
+
+  // Where nothing happened there is no line: one of failures along the foot would alarm.
+  function quiet(values) {
+    return values.map((value, place) => (value || values[place - 1] || values[place + 1] ? value : null));
+  }
+
+  function eraseCharts() {
+    for (const { chart } of charts.values()) chart.destroy();
+    charts.clear();
+  }
+
+  // A chart outlives its box, which is painted again, so that neither it nor the pointer on it flickers.
   function drawCharts() {
-    for (const [box, chart] of charts) {
-      if (!box.isConnected) { chart.destroy(); charts.delete(box); }
-    }
     if (!window.uPlot) return;
     for (const box of document.querySelectorAll("[data-chart]")) {
-      if (charts.has(box)) continue;
       const told = JSON.parse(box.dataset.chart);
+      const data = [told.at, ...told.series.map((one) => quiet(one.values))];
+      const names = JSON.stringify(told.series.map((one) => one.label));
+      const known = charts.get(box.id);
+      if (known && known.names === names) {
+        known.told = told;
+        if (!box.contains(known.chart.root)) box.append(known.chart.root);
+        known.chart.setData(data);
+        continue;
+      }
+      if (known) known.chart.destroy();
+      const drawn = { told, names };
+      // Beside a pointer, what it is on; else the newest.
+      const at = (place) => (place === null || place === undefined ? drawn.told.at.length - 1 : place);
       const axis = { stroke: color("--soft"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false }, font: "12px Atkinson" };
       const stepped = uPlot.paths.stepped({ align: 1 });
       const series = told.series.map((one) => ({
         label: one.label, stroke: color(one.color), width: 2, dash: one.dash.length ? one.dash : undefined,
         paths: stepped, points: { show: false },
-        value: (_, value) => (value === null ? "\u2013" : value.toLocaleString("en")),
+        value: (_, __, series, place) => drawn.told.series[series - 1].values[at(place)].toLocaleString("en"),
       }));
       const options = {
-        width: box.clientWidth, height: 170, cursor: { y: false },
+        width: box.clientWidth, height: 170, padding: [8, 20, 0, 0], cursor: { y: false },
         scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.08)] } },
         legend: { markers: { dash: (_, place) => (place && told.series[place - 1].dash.length ? "dashed" : "solid") } },
         axes: [
           { ...axis, size: 26, values: (_, places, __, ___, step) => places.map((at) => clock(at, step)) },
-          { ...axis, size: 46, incrs: steps, values: (_, places) => places.map((value) => short.format(value)) },
+          { ...axis, size: 46, space: 28, incrs: steps, values: (_, places) => places.map((value) => short.format(value)) },
         ],
-        series: [{ label: "time", value: (_, at) => (at === null ? "\u2013" : moment.format(at * 1000)) }, ...series],
+        series: [{ label: "from", value: (_, __, ___, place) => moment(drawn.told.at[at(place)], drawn.told.at) }, ...series],
       };
-      charts.set(box, new uPlot(options, [told.at, ...told.series.map((one) => one.values)], box));
+      drawn.chart = new uPlot(options, data, box);
+      charts.set(box.id, drawn);
     }
+  }
+
+  // What is painted again stays open, scrolled and focused as it was.
+  const kept = new Map();
+
+  function keep(part) {
+    const open = [...part.querySelectorAll("details[open]")].map((one) => one.id);
+    const wide = [...part.querySelectorAll(".wide")];
+    kept.set(part, { open, places: wide.map((one) => [one.scrollLeft, one.scrollTop]), focus: wide.indexOf(document.activeElement) });
+  }
+
+  function restore(part) {
+    const { open, places, focus } = kept.get(part) || { open: [], places: [], focus: -1 };
+    kept.delete(part);
+    for (const id of open) {
+      const details = document.getElementById(id);
+      if (details) details.open = true;
+    }
+    part.querySelectorAll(".wide").forEach((one, place) => {
+      [one.scrollLeft, one.scrollTop] = places[place] || [0, 0];
+      if (place === focus) one.focus({ preventScroll: true });
+    });
+    tellTimes();
+    drawCharts();
   }
 
   // A part in which somebody selects text is not taken away under their hands; the newest state comes afterwards.
@@ -94,7 +145,9 @@
     for (const [part, html] of late) {
       if (!isSelecting(part)) {
         late.delete(part);
+        keep(part);
         htmx.swap(part, html, { swapStyle: "innerHTML" });
+        restore(part);
       }
     }
   }
@@ -106,16 +159,9 @@
       return;
     }
     late.delete(event.target);
-    event.target.dataset.open = [...event.target.querySelectorAll("details[open]")].map((one) => one.id).join(" ");
+    keep(event.target);
   });
-  document.addEventListener("htmx:sseMessage", (event) => {
-    for (const id of (event.target.dataset.open || "").split(" ").filter(Boolean)) {
-      const details = document.getElementById(id);
-      if (details) details.open = true;
-    }
-    tellTimes();
-    drawCharts();
-  });
+  document.addEventListener("htmx:sseMessage", (event) => restore(event.target));
   document.addEventListener("selectionchange", catchUp);
   document.addEventListener("htmx:sseOpen", () => sayLive("on", "live"));
   document.addEventListener("htmx:sseError", () => sayLive("lost", "not live; connecting"));
@@ -148,11 +194,13 @@
     if (button) copy(button);
   });
 
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { eraseCharts(); drawCharts(); });
+
   let sized = 0;
   addEventListener("resize", () => {
     clearTimeout(sized);
     sized = setTimeout(() => {
-      for (const [box, chart] of charts) chart.setSize({ width: box.clientWidth, height: 170 });
+      for (const { chart } of charts.values()) chart.setSize({ width: chart.root.parentElement.clientWidth, height: 170 });
     }, 100);
   });
 

@@ -12,7 +12,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pubworks.errors import ConfigError
+from pubworks.errors import (
+    ConfigError,
+    JobNotFound,
+    PubworksError,
+    SessionNotFound,
+    TokenNotFound,
+    WorkerNotFound,
+)
 from pubworks.ledger import parcels, parsing
 from pubworks.ledger.wire import PATIENCE_S, WAITING_S, Attempts, Wire
 from pubworks.policy import Quota
@@ -118,7 +125,7 @@ class RemoteLedger:
     def _facts(self, name: str) -> BackendFacts:
         """Return what is known of a backend; the server judges a job again, by what it knows then."""
         if name not in self._known:
-            found = parsing.facts_of(self._wire.get(f"/v1/backends/{_quoted(name)}"))
+            found = parsing.facts_of(self._wire.get(_backend(name)))
             if found.described_at is None:
                 return found
             self._known[name] = found
@@ -300,27 +307,27 @@ class RemoteLedger:
         return list(self._wire.get("/v1/backends")["backends"])
 
     def backend(self, name: str) -> dict[str, Any]:
-        return dict(self._wire.get(f"/v1/backends/{_quoted(name)}"))
+        return dict(self._wire.get(_backend(name)))
 
     def workers(self) -> list[dict[str, Any]]:
         return list(self._wire.get("/v1/workers")["workers"])
 
     def drain(self, worker: str) -> dict[str, Any]:
-        return dict(self._wire.send("POST", f"/v1/workers/{_quoted(worker)}/drain"))
+        return dict(self._wire.send("POST", f"/v1/workers/{_quoted(worker, WorkerNotFound)}/drain"))
 
     def limits(self, backend: str) -> Limits:
-        return parsing.limits_of(self._wire.get(f"/v1/backends/{_quoted(backend)}/limits"), self.now())
+        return parsing.limits_of(self._wire.get(f"{_backend(backend)}/limits"), self.now())
 
     def forget(self, backend: str) -> bool:
-        return bool(self._wire.send("POST", f"/v1/backends/{_quoted(backend)}/forget")["forgotten"])
+        return bool(self._wire.send("POST", f"{_backend(backend)}/forget")["forgotten"])
 
     def resume(self, backend: str) -> Resumed:
-        found = self._wire.send("POST", f"/v1/backends/{_quoted(backend)}/resume")
+        found = self._wire.send("POST", f"{_backend(backend)}/resume")
         return Resumed(found["breaker_closed"], found["pause_ended"], found["waiting_batches"])
 
     def set_limits(self, backend: str, changes: dict[str, Any]) -> None:
         said = Quota(**changes).model_dump(mode="json", include=set(changes))
-        self._wire.send("PATCH", f"/v1/backends/{_quoted(backend)}/limits", said, repeatable=True)
+        self._wire.send("PATCH", f"{_backend(backend)}/limits", said, repeatable=True)
 
     def held(self) -> list[HeldBatch]:
         return [parsing.held_of(one) for one in self._wire.get("/v1/held")["held"]]
@@ -338,7 +345,9 @@ class RemoteLedger:
         return dict(self._wire.send("POST", "/v1/tokens", asked))
 
     def revoke_token(self, token_id: str) -> bool:
-        return bool(self._wire.send("DELETE", f"/v1/tokens/{_quoted(token_id)}", repeatable=True)["revoked"])
+        return bool(
+            self._wire.send("DELETE", f"/v1/tokens/{_quoted(token_id, TokenNotFound)}", repeatable=True)["revoked"]
+        )
 
     def audit(self, limit: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -404,14 +413,27 @@ class _Watch:
 
 
 def _job(job_id: str) -> str:
-    return f"/v1/jobs/{_quoted(job_id)}"
+    return f"/v1/jobs/{_quoted(job_id, JobNotFound)}"
 
 
 def _session(session_id: str) -> str:
-    return f"/v1/sessions/{_quoted(session_id)}"
+    return f"/v1/sessions/{_quoted(session_id, SessionNotFound)}"
 
 
-def _quoted(text: str) -> str:
+def _backend(name: str) -> str:
+    return f"/v1/backends/{_quoted(name, ConfigError)}"
+
+
+def _quoted(text: str, missing: type[PubworksError]) -> str:
+    """Return an id or a name as a part of a path.
+
+    Raises:
+        PubworksError: It can be none, so that nothing has it; of the class that is given.
+    """
+    if "/" in text or not text.strip("."):
+        raise missing(
+            f"Nothing of a server has the id or name {text!r}: it has a letter or digit at least, and no '/'."
+        )
     return quote(text, safe="")
 
 

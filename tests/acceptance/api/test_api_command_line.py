@@ -229,6 +229,13 @@ def test_a_backend_goes_on_when_somebody_knows_that_it_is_back(place: Place) -> 
     ]
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b"])
+def test_what_can_be_no_id_is_not_found(place: Place, name: str) -> None:
+    for command in ("status", "session show", "workers drain", "token revoke", "backends show"):
+        words = (*command.split(), name)
+        assert place.run(*words)[:2] == place.straight(*words)[:2], command
+
+
 def test_tokens_are_made_listed_and_revoked_and_the_audit_tells(place: Place) -> None:
     admin = {"PUBWORKS_TOKEN": place.served.token("root", Scope.ADMIN)}
     made = ("token", "create", "cleo", "--scope", "read", "--lasts", "2h", "--why", "a visitor")

@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,7 @@ class Watcher:
             told = await asyncio.wait_for(self.unread.get(), within_s)
             while told is not None and not self.unread.empty():
                 told = self.unread.get_nowait()
-            return told is not None
+            return told is not None and not self.is_cut_off
         return True
 
 
@@ -136,9 +136,11 @@ class Feed:
             self._watchers.add(watcher)
             seen = self._cursor
         try:
-            if last is not None and not [frame async for frame in self._missed(watcher, last, seen)]:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(watcher.unread.get(), most_s)
+            if last is not None:
+                async with contextlib.aclosing(self._missed(watcher, last, seen)) as missed:
+                    if await anext(missed, None) is None:
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(watcher.unread.get(), most_s)
             return (
                 self._cursor
             )  # whoever asks looks at the job after this: all that was told to them is in what they see
@@ -147,20 +149,19 @@ class Feed:
 
     async def _start(self) -> None:
         if self._task is None or self._task.done():
-            self._cursor = await to_thread.run_sync(self._newest)
+            self._cursor, self._gap_since = await to_thread.run_sync(self._newest), 0.0
             self._task = asyncio.create_task(self._poll())
 
     def _newest(self) -> int:
         with self._store.read() as connection:
             return feed.newest(connection)
 
-    async def _missed(self, watcher: Watcher, last: int, until: int) -> AsyncIterator[bytes]:
+    async def _missed(self, watcher: Watcher, last: int, until: int) -> AsyncGenerator[bytes]:
         while last < until and not self._is_closing:
-            found = await to_thread.run_sync(self._after, last, until)
+            found = await to_thread.run_sync(self._after, last, until, watcher)
             for told in found:
-                if watcher.sees(told):
-                    yield told.frame
-            last = found[-1].id if found else until
+                yield told.frame
+            last = found[-1].id if len(found) == _PAGE else until
 
     async def _live(self, watcher: Watcher) -> AsyncIterator[bytes]:
         while not (watcher.is_cut_off and watcher.unread.empty()):
@@ -189,9 +190,11 @@ class Feed:
         for watcher in self._watchers:
             watcher.tell(None)
 
-    def _after(self, last: int, until: int | None = None) -> list[Told]:
+    def _after(self, last: int, until: int | None = None, watcher: Watcher | None = None) -> list[Told]:
+        """Return events behind ``last``: all, or those that a watcher sees."""
+        only = {} if watcher is None else {"job": watcher.job, "viewer": watcher.who.viewer}
         with self._store.read() as connection:
-            return [_told(row) for row in feed.after(connection, last, _PAGE, until)]
+            return [_told(row) for row in feed.after(connection, last, _PAGE, until, **only)]
 
     def _in_order(self, found: Sequence[Told]) -> Sequence[Told]:
         """Return the events up to one that may still be missing, and move the cursor behind them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -116,3 +117,12 @@ def test_a_port_is_kept_unless_somebody_took_it(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", port)):
         place.choose_port(None)
     assert place.url != f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="the system does not say who listens")
+def test_a_port_is_that_of_the_process_that_listens_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert programs.listens(os.getpid(), port)
+        assert not programs.listens(os.getppid(), port), "somebody else's"
+    assert not programs.listens(os.getpid(), port), "closed"

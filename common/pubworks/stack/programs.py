@@ -95,6 +95,10 @@ def init_database(programs: Path, data: Path, password: Path, user: str | None, 
         raise ConfigError(f"initdb failed: {made.stderr.strip()}")
 
 
+#: How Linux's table of sockets calls those that listen.
+_LISTENING = "0A"
+
+
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as listener:
@@ -111,3 +115,16 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def listens(pid: int, port: int) -> bool:
+    """Return whether it is this process that listens on a port of 127.0.0.1; True where the system does not say."""
+    table = Path("/proc/net/tcp")
+    if not table.exists():
+        return True
+    rows = [line.split() for line in table.read_text().splitlines()[1:]]
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == _LISTENING and row[1].endswith(f":{port:04X}")}
+    try:
+        return any(os.readlink(file) in sockets for file in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it ended, or closed a file meanwhile
+        return False

@@ -123,7 +123,11 @@ def server(place: Place) -> Service:
     programs.wheel("uvicorn")
     port = place.access("server").port
     command = (sys.executable, "-m", "pubworks.cli.main", "serve", "--port", str(port))
-    return Service("server", command, lambda _: _is_healthy(port), environment_of(place))
+    return Service(
+        "server", command,
+        lambda pid: programs.listens(pid, port) and _is_healthy(port),  # and not somebody else's server at this port
+        environment_of(place),
+    )  # fmt: skip
 
 
 def _is_healthy(port: int) -> bool:

@@ -84,6 +84,8 @@ class Supervisor:
             kept.append(make(self._place))
             self._start(kept[-1])
         self._upgrade()
+        if "server" not in runs:
+            self._place.choose_port(self._port)  # again: the database may have taken long
         crew = [services.server(self._place)]
         crew += services.workers(self._place, self._num_workers, self._concurrency, self._grace_s)
         _stop_others(self._place, {service.name for service in (*kept, *crew)}, self._grace_s)
@@ -144,7 +146,15 @@ class Supervisor:
         if service.name in self._children:
             self._children.pop(service.name).wait()
         tell(f"{service.name} ended; its log: {slot.log}")
-        self._launch(service)
+        self._launch(self._elsewhere() if service.name == "server" and self._port is None else service)
+
+    def _elsewhere(self) -> Service:
+        """Return the server, at another port if somebody took its own meanwhile."""
+        before = self._place.url
+        self._place.choose_port(None)
+        if self._place.url != before:
+            tell(f"another program is at {before} now; API and page are at {self._place.url}")
+        return services.server(self._place)
 
 
 def running(place: Place) -> list[str]:

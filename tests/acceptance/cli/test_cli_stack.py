@@ -74,6 +74,15 @@ def kill(place: Place, name: str) -> None:
     Slot(place.folder, name).wait(10)
 
 
+def is_reached(url: str, token: str) -> bool:
+    """Return whether the server answers there, and knows the token as an administrator's."""
+    try:
+        me = httpx.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+    except httpx.ConnectError:
+        return False
+    return bool(me.json()["scopes"] == ["admin"])
+
+
 def run_a_job() -> str:
     circuit = QuantumCircuit(1)
     circuit.measure_all()
@@ -105,14 +114,22 @@ def test_up_goes_on_where_it_stopped_and_down_stops_all_whatever_died(place: Pla
     url, token = shown_by(pubworks("up", "--workers", "2", "--concurrency", "1").stdout)
     assert status()["up"]
     assert names() == ["postgres", "redis", "server", "worker-1", "worker-2"]
-    me = httpx.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {token}"}, trust_env=False).json()
-    assert me["scopes"] == ["admin"]
+    assert is_reached(url, token)
     assert Slot(place.folder, "redis").pid() == redis, "what runs stays"
     assert "10" in pubworks("result", job_id, "--json").stdout
     again = pubworks("up")
     assert "up already" in again.stderr
     assert "another: pubworks token create" in again.stderr
     assert "pw_" not in again.stdout + logs_of(place), "a token is shown once"
+
+    supervisor = Slot(place.folder, "supervisor").pid()
+    os.kill(supervisor, signal.SIGSTOP)
+    kill(place, "server")
+    with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))):  # somebody takes its port meanwhile
+        os.kill(supervisor, signal.SIGCONT)
+        eventually(lambda: place.url != url and is_reached(place.url, token), 30, "the server at another port")
+    assert status()["url"] == place.url
+    assert f"another program is at {url} now" in logs_of(place)
 
     kill(place, "supervisor")
     assert "Jobs and results are kept" in pubworks("down").stderr

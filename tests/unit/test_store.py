@@ -549,15 +549,18 @@ def test_those_who_wait_are_told_when_a_job_ends(fleet_of: Calls) -> None:
 
 def test_jobs_are_found_by_a_part_of_their_id(fleet_of: Calls) -> None:
     for job_id in ("01ABC", "01ABD", "01A", "x%y"):
-        fleet_of.submit(draft(job_id, pubs=0))
+        fleet_of.submit(replace(draft(job_id, pubs=0), owner="ann"))
     with fleet_of.store.read() as connection:
         assert jobs.find(connection, "01ABC") == "01ABC"
         assert jobs.find(connection, "BD") == "01ABD"
-        assert jobs.find(connection, "01A") == "01A"  # whole, though others start so
+        for viewer in (None, "ann"):
+            assert jobs.find(connection, "01A", viewer) == "01A"  # whole, though others start so
         assert jobs.find(connection, "x%") == "x%y"
         for part, told in (("01AB", "Several jobs fit '01AB'"), ("zz", "No job 'zz'"), ("%", "No job '%'")):
             with pytest.raises(JobNotFound, match=told):
                 jobs.find(connection, part)
+        with pytest.raises(JobNotFound, match="No job '01A'"):
+            jobs.find(connection, "01A", "ben")
         with pytest.raises(JobNotFound, match="No job nope in this database"):
             jobs.get(connection, "nope")
         with pytest.raises(JobNotFound):

@@ -275,11 +275,11 @@ def find(connection: Connection, prefix: str, viewer: str | None = None) -> str:
     """
     if not prefix:
         raise JobNotFound("An empty id fits no job. `pubworks list` shows those there are.")
-    if viewer is None and connection.execute(_STATE, {"p_job": prefix}).scalar():  # a whole id needs no search
+    seen = select(jobs.c.id) if viewer is None else select(jobs.c.id).where(seen_by(viewer))
+    if connection.execute(seen.where(jobs.c.id == prefix)).scalar():  # a whole id needs no search
         return prefix
     begins, ends = (look(prefix, autoescape=True) for look in (jobs.c.id.startswith, jobs.c.id.endswith))
-    fits = or_(begins, ends) if viewer is None else and_(or_(begins, ends), seen_by(viewer))
-    found = list(connection.execute(select(jobs.c.id).where(fits).limit(3)).scalars())
+    found = list(connection.execute(seen.where(or_(begins, ends)).limit(3)).scalars())
     if len(found) != 1:
         problem = (
             f"Several jobs fit {prefix!r}; give more of the id." if found else f"No job {prefix!r} in this database."

@@ -23,7 +23,7 @@ import os
 import re
 import tomllib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -238,10 +238,11 @@ def load_settings(**flags: Any) -> Settings:
     Raises:
         ConfigError: Names the setting, what is wrong with it and where it came from.
     """
+    given = {key: value for key, value in flags.items() if value is not None}
     try:
-        return Settings(**{key: value for key, value in flags.items() if value is not None})
+        return Settings(**given)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(_explain(error, given)) from None
     except SettingsError as error:  # a variable that should hold JSON
         raise ConfigError(f"The environment cannot be read: {error}: {error.__cause__}. Mend that variable.") from error
 
@@ -255,7 +256,7 @@ def with_backends(settings: Settings, tables: dict[str, Any]) -> Settings:
     try:
         return settings.model_copy(update=dict(_Backends(backends=tables)))
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(_explain(error, {"backends": tables})) from None
 
 
 def secrets_of(settings: Settings) -> list[str]:
@@ -303,14 +304,34 @@ def origin(name: str) -> str:
     return "pubworks up" if name in _stack({**file, **environment}) else "default"
 
 
-def _explain(error: ValidationError) -> str:
+#: What is expected where a text has not the form of a setting.
+_FORMS = {
+    "url": "https://… of a server, or local",
+    "broker": "embedded://, redis://… or amqp://…",
+    "factory": "module:callable",
+    "adapter": "module:class",
+}
+
+
+def _explain(error: ValidationError, given: Collection[str]) -> str:
+    """Return what is wrong with which setting, and where to mend it.
+
+    Args:
+        error: What the settings refused.
+        given: Names of those that were arguments.
+    """
     problem = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in problem["loc"])
-    source = config_path() or "the environment"
+    name, is_argument = place.split(".")[0], place.split(".")[0] in given
     if problem["type"] == "extra_forbidden":
         known = _table(place).model_fields
+        source = "the arguments" if is_argument else config_path() or "the environment"
         return f"Unknown setting {place!r} in {source}. Known here: {', '.join(sorted(known))}."
-    return f"Setting {place!r} ({origin(place.split('.')[0])}): {problem['msg']}. Change it there."
+    source = "an argument" if is_argument else origin(name)
+    form = _FORMS.get(str(problem["loc"][-1])) if problem["type"] == "string_pattern_mismatch" else None
+    if form is not None:
+        return f"Setting {place!r} ({source}) must be {form}. Change it there."
+    return f"Setting {place!r} ({source}): {problem['msg']}. Change it there."
 
 
 def _table(place: str) -> type[BaseModel]:

@@ -140,8 +140,24 @@ def test_a_named_file_that_is_not_there_is_told(folder: Path, monkeypatch: pytes
 
 
 def test_an_unknown_flag_is_told(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="Unknown setting 'databse'"):
+    with pytest.raises(ConfigError, match="Unknown setting 'databse' in the arguments"):
         load_settings(databse="x")
+
+
+def test_a_wrong_flag_is_told_as_one_and_with_its_form(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"'lease_s' \(an argument\): Input should be greater than 1"):
+        load_settings(lease_s=0)
+    with pytest.raises(ConfigError, match=r"^Setting 'url' \(an argument\) must be https://… of a server"):
+        load_settings(url="lab")
+    monkeypatch.setenv("PUBWORKS_URL", "https://ann:s3cret@lab")
+    with pytest.raises(ConfigError, match=r"'url' \(environment PUBWORKS_URL\) must be https://…") as bad:
+        load_settings()
+    assert "s3cret" not in str(bad.value)
+    monkeypatch.delenv("PUBWORKS_URL")
+    write(folder, '[backends.a]\nfactory = "AerSimulator"')
+    told = r"'backends.a.factory' \(pubworks.toml\) must be module:callable."
+    with pytest.raises(ConfigError, match=told):
+        load_settings()
 
 
 def test_settings_do_not_change() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Connection, String, case, cast, func, insert, literal, select, text, update
+from sqlalchemy import JSON, ColumnElement, Connection, String, case, cast, insert, literal, select, text, update
 
 from pubworks.states import BatchState, JobState, RunState
 from pubworks.store.tables import batches, job_tags, jobs, provider_jobs
@@ -74,7 +74,7 @@ def run(connection: Connection) -> None:
     begun: dict[str, ColumnElement[Any]] = {
         "batch_id": jobs.c.id + literal("-0", String), "attempt": literal(1), "worker": literal("lab/1", String),
         "state": case((jobs.c.state == JobState.FAILED, RunState.FAILED), else_=RunState.DONE),
-        "provider_job_id": func.concat("p", jobs.c.id), "claimed_at": jobs.c.created_at,
+        "provider_job_id": literal("p", String) + jobs.c.id, "claimed_at": jobs.c.created_at,
         "accepted_at": jobs.c.created_at + 1, **ended,
     }  # fmt: skip
     connection.execute(insert(provider_jobs).from_select(list(begun), select(*begun.values()).where(over)))

@@ -78,7 +78,7 @@ def _deliver(outcome: Outcome, output: Path | None, as_json: bool) -> None:
 
     if output is not None:
         outcomes.write(outcome, output)
-        render.say(f"{len(outcome.results)} PUBs written to {output}.")
+        render.say(f"{story.count(len(outcome.results), 'PUB', 'PUBs')} written to {output}.")
     elif as_json:
         render.emit(document(outcome))
     elif outcome.results:

@@ -62,6 +62,13 @@ def up(
     _bring_up(place, words)
     place.access("server")  # an older version, which is up already, has none: nobody needs a token then
     welcome.show(place, as_json, welcome.new_token(place))
+    _tell_of_earlier_jobs(settings.data_dir / "pubworks.db")
+
+
+def _tell_of_earlier_jobs(database: Path) -> None:
+    """Say where the jobs are that ran before without servers: no listing shows them while all is up."""
+    if database.exists():
+        render.say(f"Jobs from before are in a file: PUBWORKS_DATABASE=sqlite:///{database} pubworks list")
 
 
 def down() -> None:
@@ -81,7 +88,7 @@ def down() -> None:
     render.say("Stopping; what runs may take a while to finish.")
     slot.stop(signal.SIGTERM, _longest_s(settings.shutdown_grace_s))
     stop_all(place, settings.shutdown_grace_s)  # what a supervisor left behind that was killed
-    render.say("Down. Jobs and results are kept; go on with: pubworks up")
+    render.say("Down. Jobs and results are kept; to see them again, and go on with them: pubworks up")
 
 
 def _place() -> tuple[Settings, Place]:

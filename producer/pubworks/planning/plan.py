@@ -118,7 +118,9 @@ def _group(pubs: Sequence[PubSize], max_shots: int | None) -> dict[tuple[int, in
 def _check_shots(position: int, shots: int, max_shots: int | None) -> None:
     if shots > (max_shots * MAX_BATCHES if max_shots else MAX_SHOTS):
         most = f"{MAX_BATCHES} runs of {max_shots}" if max_shots else f"the {MAX_SHOTS} that one run can have"
-        raise SubmissionError(f"PUB {position} asks for {shots} shots, more than {most}. Ask for fewer shots.")
+        raise SubmissionError(
+            f"PUB {position} asks for {shots} shots, more than {most}. Ask for fewer shots, or for less precision."
+        )
 
 
 def _cut(pieces: Sequence[_Piece], max_circuits: int, max_bytes: int | None) -> Iterator[tuple[Slice, ...]]:

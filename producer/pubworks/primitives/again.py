@@ -34,7 +34,7 @@ def reestimate(ledger: Ledger, job_id: str, observables: Sequence[ObservablesArr
     pubs, _ = ledger.inputs(job_id, circuits=False)
     if len(observables) != len(pubs):
         raise ValueError(
-            f"Job {job_id} has {len(pubs)} PUBs; give observables for each of them, not {len(observables)}."
+            f"Give observables for each PUB of job {job_id}, in a list of length {len(pubs)}, not {len(observables)}."
         )
     arrays = [ObservablesArray.coerce(item) for item in observables]
     again = [_reestimate(ledger, job_id, pub, array) for pub, array in zip(pubs, arrays, strict=True)]

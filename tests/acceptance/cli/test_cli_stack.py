@@ -44,9 +44,10 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
             pubworks("down")
 
 
-def pubworks(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+def pubworks(*words: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pubworks.cli.main", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
     assert done.returncode == code, done.stdout + done.stderr
     return done
 
@@ -95,6 +96,7 @@ def run_a_job() -> str:
 @pytest.mark.servers
 def test_up_goes_on_where_it_stopped_and_down_stops_all_whatever_died(place: Place) -> None:
     assert "Start it: pubworks up" in pubworks("up", "--status").stderr
+    alone = run_a_job()
     with program([sys.executable, "-m", "pubworks.cli.main", "up", "--foreground", "--concurrency", "1"]) as foreground:
         eventually(place.connection.exists, 60, "up")
         job_id = run_a_job()
@@ -119,6 +121,11 @@ def test_up_goes_on_where_it_stopped_and_down_stops_all_whatever_died(place: Pla
     assert "10" in pubworks("result", job_id, "--json").stdout
     again = pubworks("up")
     assert "up already" in again.stderr
+    assert alone not in pubworks("list").stdout
+    *_, (variable, path) = (
+        line.split()[-3].split("=", 1) for line in again.stderr.splitlines() if "from before" in line
+    )
+    assert alone in pubworks("list", **{variable: path}).stdout, "jobs of before are found as it says"
     assert "another: pubworks token create" in again.stderr
     assert "pw_" not in again.stdout + logs_of(place), "a token is shown once"
 

@@ -103,6 +103,19 @@ def test_colors_are_chosen_and_stay(chromium: Browser, served_page: Any) -> None
         assert page.evaluate(paper) == light
 
 
+def test_paper_is_white_and_has_nothing_to_press(chromium: Browser, served_page: Any) -> None:
+    job = served_page.job(owner="ida", name="on paper")
+    with visiting(chromium, served_page, "ida") as page:
+        page.get_by_role("button", name="dark").click()
+        page.goto(f"/jobs/{job}")
+        page.emulate_media(media="print")
+        colors = "['color', 'backgroundColor'].map((name) => getComputedStyle(document.body)[name])"
+        assert page.evaluate(colors) == ["rgb(27, 37, 40)", "rgb(255, 255, 255)"]
+        expect(page.get_by_role("heading", name="on paper")).to_be_visible()
+        for away in (page.get_by_role("navigation", name="Pages"), page.get_by_role("link", name="Tags")):
+            expect(away).to_be_hidden()
+
+
 def test_times_are_told_by_their_age_and_lines_can_be_copied(chromium: Browser, served_page: Any) -> None:
     job = served_page.job(owner="dora")
     with visiting(chromium, served_page, "dora", permissions=["clipboard-read", "clipboard-write"]) as page:

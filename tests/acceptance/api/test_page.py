@@ -207,8 +207,8 @@ def test_who_may_only_read_sees_no_button_and_changes_nothing(served: Any) -> No
             assert http.post(f"/jobs/{job}/{deed}", data={"form": form_of(page)}).status_code == 403
 
 
-def test_who_has_no_job_is_told_how_to_submit_one_if_they_may(served: Any) -> None:
-    with browser(served, "new") as http, browser(served, "guest", Scope.READ) as guest:
+def test_who_has_no_job_is_told_how_to_submit_one_if_they_may(serve_on: Any) -> None:
+    with serve_on() as served, browser(served, "new") as http, browser(served, "guest", Scope.READ) as guest:
         page = unescape(http.get("/jobs").text)
         assert f'client = Client("{served.url}")' in page
         assert re.search(r'Sampler\("\w+", client=client\)\.run\(\[circuit\]\)', page)

@@ -130,7 +130,7 @@ def test_an_upgrade_that_fails_leaves_nothing(engine: Engine, monkeypatch: pytes
     ("url", "error", "told"),
     [
         ("nonsense", ConfigError, "cannot be read"),
-        ("mysql+pymysql://x/y", ConfigError, "driver"),
+        ("mysql+pymysql://x/y", ConfigError, "SQLite or PostgreSQL, not in mysql"),
         ("sqlite:////proc/no/such/place/x.db", StoreUnreachable, "cannot be made"),
     ],
 )

@@ -32,6 +32,7 @@ FLAGS = {"lease_s": 3, "keeper_interval_s": 0.2, "shutdown_grace_s": 20}
 #: Backends that every deployment has: name -> (factory, max_circuits). Names get the deployment's number.
 BACKENDS = {
     "gated": ("lab_backends:Gated", 2),
+    "gripping": ("lab_backends:Gripping", None),
     "remote": ("lab_backends:Remote", None),
     "stuck": ("lab_backends:SlowToAccept", None),
     "unserved": ("lab_backends:Gated", None),

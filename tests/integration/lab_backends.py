@@ -15,6 +15,9 @@ from qiskit.providers.basic_provider import BasicSimulator
 from qiskit.result import Result
 from qiskit_aer import AerSimulator
 
+#: Seconds of a run of ``Gripping``: more than two leases.
+GRIP_S = 7
+
 
 class Gated(BasicSimulator):
     """Its runs of N shots go on until the file ``open-N`` is there; ``run`` adds a line to the file ``calls-N``."""
@@ -49,6 +52,15 @@ class GatedJob(JobV1):
 
     def result(self):
         return self._result
+
+
+class Gripping(Gated):
+    """Keeps the interpreter for itself while it runs, as Aer does: no other thread of its process moves meanwhile."""
+
+    def run(self, run_input, **options):
+        job = super().run(run_input, **options)
+        ctypes.PyDLL(None).sleep(GRIP_S)
+        return job
 
 
 class Remote(Gated):

@@ -43,6 +43,18 @@ def test_a_database_without_tables_is_refused_with_the_command_to_run(deployment
 
 
 @ON_SQLITE
+def test_a_run_that_lets_no_other_thread_move_is_not_run_again_when_its_lease_would_end(deployment):
+    circuit = QuantumCircuit(1)
+    circuit.measure_all()
+    deployment.open("gripping", 10)
+    with deployment.worker("gripping", concurrency=2):
+        job = deployment.submit("gripping", [circuit], default_shots=10)
+        assert job.result(timeout=60)[0].data.meas.num_shots == 10
+    assert len(deployment.calls("gripping", 10)) == 1
+    assert [event.what for event in job.timeline()] == ["submitted", "claimed", "done", "finished"]
+
+
+@ON_SQLITE
 def test_a_crash_of_a_child_costs_one_attempt_of_one_batch_and_names_the_likely_cause(deployment):
     circuits = [QuantumCircuit(2 if number == 30 else 3 if number == 60 else 1) for number in range(90)]
     for circuit in circuits:

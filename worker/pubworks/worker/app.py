@@ -34,6 +34,7 @@ from pubworks.store import fleet
 from pubworks.store.store import Store
 from pubworks.telemetry import JsonLines, TextLines, Veil, log
 from pubworks.worker import tasks
+from pubworks.worker.desk import LIVES_HERE
 from pubworks.worker.keeper import Keeper, LastWords
 from pubworks.worker.shared import SharedFlag, SharedNotes
 from pubworks.worker.spool import Spool
@@ -103,7 +104,13 @@ class _Family:
     def last_words(self, pid: int) -> LastWords:
         """Return what a child that died ran, and what it died of."""
         process = self._born.pop(pid, None)  # the pool has dropped it by now
-        return LastWords(_notes.of(pid), process.exitcode if process is not None else None)
+        batch_id = _notes.of(pid).removesuffix(LIVES_HERE)
+        return LastWords(batch_id, process.exitcode if process is not None else None)
+
+    def runs(self) -> dict[int, str]:
+        """Return the batch that lives in each child, if one does, or the last one that did."""
+        notes = {pid: _notes.of(pid) for pid in _children(self._worker)}
+        return {pid: note.removesuffix(LIVES_HERE) for pid, note in notes.items() if note.endswith(LIVES_HERE)}
 
 
 class KeeperStep(bootsteps.StartStopStep):

@@ -11,6 +11,9 @@ from pubworks.backends.adapter import Adapter
 from pubworks.policy import Policy
 from pubworks.store.store import Store
 
+#: Ends the note of a batch that lives in the process which runs it.
+LIVES_HERE = " here"
+
 
 @dataclass
 class Desk:

@@ -60,6 +60,9 @@ class Children(Protocol):
     def last_words(self, pid: int) -> LastWords:
         """Return what is known of one that is not alive any more."""
 
+    def runs(self) -> dict[int, str]:
+        """Return the batch that lives in each of them, if one does."""
+
 
 class Alone:
     """A worker that is one process."""
@@ -71,6 +74,10 @@ class Alone:
     def last_words(self, pid: int) -> LastWords:  # noqa: ARG002
         """Return nothing: who would ask is dead with it."""
         return LastWords("", None)
+
+    def runs(self) -> dict[int, str]:
+        """Return nothing: it keeps its leases itself."""
+        return {}
 
 
 class Keeper:
@@ -144,6 +151,7 @@ class Keeper:
                 with self.busy:
                     if count % rounds_per_sign_in == 0:
                         self._sign_in()
+                        self._renew_children()
                     self.round()
                     if count % rounds_per_sign_in == 0 or not self._asked:
                         self._ask_for_descriptions()
@@ -173,6 +181,14 @@ class Keeper:
             if backend not in known or (not self._asked and known[backend] != self._specs[backend].digest):
                 queue.ask_to_describe(self._app, backend)
         self._asked = True  # later, workers that are configured in different ways would go on about it for ever
+
+    def _renew_children(self) -> None:
+        """Keep the leases of what lives in children: a simulator may let no other thread of its process move."""
+        lives = self._children.runs()
+        if lives:
+            with self._store.write(durable=False) as connection:
+                for pid, batch in lives.items():
+                    batches.renew(connection, f"{self._worker['id']}/{pid}", [batch], self._settings.lease_s)
 
     def _free_children(self) -> None:
         """Take back at once what a child held that died."""

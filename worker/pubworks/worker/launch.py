@@ -12,7 +12,7 @@ from pubworks.store import batches, doubts, fleet, flights, limits
 from pubworks.store.records import Claim
 from pubworks.telemetry import log
 from pubworks.worker import trouble
-from pubworks.worker.desk import Desk
+from pubworks.worker.desk import LIVES_HERE, Desk
 from pubworks.worker.spool import Spool
 from pubworks.worker.submission import Work, prepare
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def tell_claimed(desk: Desk, claim: Claim) -> None:
     """Say that this process runs a batch now, and how long it had waited."""
-    desk.note(claim.batch_id)
+    desk.note(claim.batch_id if desk.adapter.detachable else claim.batch_id + LIVES_HERE)
     log(
         "batch.claimed", batch=claim.batch_id, backend=desk.backend, worker=desk.owner, fence=claim.fence,
         waited_s=claim.waited_s,

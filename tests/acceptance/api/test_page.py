@@ -143,13 +143,20 @@ def test_a_page_that_is_not_there_is_told_as_a_page(served: Any) -> None:
         assert http.get("/nothing").headers["location"] == "/login?next=%2Fnothing"
 
 
-def test_what_one_may_not_see_or_do_is_told_with_the_way_back(served: Any) -> None:
-    job = served.job(owner="ben", shared=True)
+@pytest.fixture
+def job_of_ben(served: Any) -> Iterator[str]:
+    """A job that all may see, as long as the test lasts."""
+    job = served.job(owner="ben", name="for all", shared=True)
+    yield job
+    served.client.job(job).shared = False
+
+
+def test_what_one_may_not_see_or_do_is_told_with_the_way_back(served: Any, job_of_ben: str) -> None:
     with browser(served, "ann", Scope.READ) as http:
         for path, status, words, links in (
             ("/jobs/01NOTHING", 404, "No job &#39;01NOTHING&#39;", ["/jobs", "/"]),
             ("/jobs/01NO/cancel", 403, "the scope submit; yours has read", ["/jobs/01NO", "/jobs", "/"]),
-            (f"/jobs/{job}/tags", 403, "needs a token with the scope submit", [f"/jobs/{job}", "/jobs", "/"]),
+            (f"/jobs/{job_of_ben}/tags", 403, "scope submit; yours has read", [f"/jobs/{job_of_ben}", "/jobs", "/"]),
             ("/held", 403, "needs a token with the scope operate; yours has read", ["/jobs", "/"]),
             ("/backends/basic/limits", 403, "needs a token with the scope operate", ["/backends", "/"]),
         ):  # fmt: skip
@@ -217,17 +224,16 @@ def test_who_has_no_job_is_told_how_to_submit_one_if_they_may(serve_on: Any) -> 
         assert "Sampler" not in page
 
 
-def test_what_one_may_not_see_is_not_there(served: Any) -> None:
+def test_what_one_may_not_see_is_not_there(served: Any, job_of_ben: str) -> None:
     secret = served.job(owner="ben", name="of ben")
-    shared = served.job(owner="ben", name="for all", shared=True)
     with browser(served, "ann") as http:
         assert http.get(f"/jobs/{secret}").status_code == 404
         assert "No job" in http.get(f"/jobs/{secret}").text
         assert http.get(f"/live/jobs/{secret}").status_code == 404
         assert "of ben" not in http.get("/jobs").text
-        page = http.get(f"/jobs/{shared}").text
+        page = http.get(f"/jobs/{job_of_ben}").text
         assert "for all" in page
-        assert f"/jobs/{shared}/tags" not in page
+        assert f"/jobs/{job_of_ben}/tags" not in page
 
 
 def test_a_job_is_shared_by_its_owner_and_operators(served: Any) -> None:

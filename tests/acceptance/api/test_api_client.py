@@ -30,7 +30,8 @@ from pubworks.client import Batch, Client, Estimator, Sampler, Session
 from pubworks.ledger.stored import StoredLedger
 from pubworks.policy import Policy
 from pubworks.states import Scope
-from pubworks.store import jobs, limits
+from pubworks.store import fleet, jobs, limits
+from pubworks.store.records import BackendFacts
 
 SEED = {"seed_simulator": 7}
 
@@ -378,6 +379,8 @@ def test_a_backend_is_resumed_by_who_operates(lab: Served, ann: Client) -> None:
 
 
 def test_backends_are_told_without_what_makes_them(lab: Served, ann: Client) -> None:
+    with lab.client.store.write() as connection:
+        fleet.describe_backend(connection, BackendFacts("aer", "spec", 29, None, None))
     (known,) = [facts for facts in ann.backends() if facts.name == "aer"]
     assert known.num_qubits == next(facts for facts in lab.client.backends() if facts.name == "aer").num_qubits
     assert {one["factory"] for one in ann.ledger.backends()} == {None}

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pubworks.policy import Policy
 from pubworks.states import Scope
 from pubworks.store import doubts, fleet, limits
+from pubworks.testing.servers import eventually
 from pubworks.testing.store.calls import Calls, draft, one_each
 
 #: Chromium talks to nobody but the server.
@@ -170,7 +171,7 @@ def test_what_is_painted_again_stays_as_it_was_left(chromium: Browser, served_pa
         table.evaluate("(one) => { one.scrollLeft = 150; one.unpainted = true }")
         calls.fail(calls.take(), "QpuError: no")
         expect(page.locator("#batches .more")).to_contain_text("QpuError: no")
-        assert table.evaluate("(one) => [one.scrollLeft, one.unpainted]") == [150, None]
+        eventually(lambda: table.evaluate("(one) => [one.scrollLeft, one.unpainted]") == [150, None])
         expect(table).to_be_focused()
         page.get_by_label("PUB", exact=True).fill("2")
         calls.cancel(job.id)

@@ -52,6 +52,9 @@ def test_who_is_not_logged_in_is_sent_to_the_login_and_comes_back(served: Any) -
         cookie = right.headers["set-cookie"]
         assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
         assert token not in cookie
+        with served.user("root", Scope.ADMIN) as root:
+            told = root.get("/v1/audit?limit=1").json()["entries"][0]
+        assert (told["who"], told["token"], told["what"]) == ("ann", token.split("_")[1], "POST /login")
         assert http.get("/jobs?status=DONE").status_code == 200
 
 

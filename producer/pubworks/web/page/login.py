@@ -8,7 +8,8 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from pubworks.errors import NotAuthenticated
-from pubworks.store import logins
+from pubworks.store import logins, tokens
+from pubworks.store.audit import Author, acting
 from pubworks.web import door
 from pubworks.web.desk import AtDesk
 from pubworks.web.page import paper
@@ -30,8 +31,11 @@ def ask(request: Request, next: _Path = "/") -> Response:
 def log_in(request: Request, desk: AtDesk, token: _Token = "", next: _Path = "/") -> Response:
     """Log in with a token: a cookie that no script and no other site can use stands for it."""
     door.check_origin(request.scope)
+    store = desk.session.store
     try:
-        with desk.session.store.write() as connection:
+        with store.read() as connection:
+            who = tokens.judge(connection, token.strip())
+        with acting(Author(who.owner, f"POST {door.LOGIN}", token=who.token)), store.write() as connection:
             secret = logins.begin(connection, token.strip())
     except NotAuthenticated as error:
         return _form(request, next, str(error), 401)

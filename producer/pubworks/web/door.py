@@ -28,6 +28,9 @@ _SERVICE = frozenset({"live", "logout", "theme"})
 #: Answered to everybody.
 LOGIN, STATIC = "/login", "/static/"
 
+#: Longest path to come back to, in characters.
+LONGEST_PATH = 2000
+
 #: What a browser may do with a page; scripts, styles and the rest come from this server's files alone.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -72,7 +75,8 @@ def to_api(scope: Scope) -> Scope:
 def login_path(scope: Scope) -> str:
     """Return where to log in, and come back from."""
     query = scope["query_string"].decode("latin-1")
-    return f"{LOGIN}?next={quote(scope['path'] + (f'?{query}' if query else ''), safe='')}"
+    here = scope["path"] + (f"?{query}" if query else "")
+    return f"{LOGIN}?next={quote(here, safe='')}" if len(here) <= LONGEST_PATH else LOGIN
 
 
 def inside(path: str) -> str:

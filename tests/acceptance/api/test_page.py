@@ -41,6 +41,8 @@ def test_who_is_not_logged_in_is_sent_to_the_login_and_comes_back(served: Any) -
     with httpx.Client(base_url=served.url, headers=HTML, trust_env=False) as http:
         answer = http.get("/jobs?status=DONE")
         assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=%2Fjobs%3Fstatus%3DDONE")
+        long = http.get(f"/jobs?name={'x' * 2000}")
+        assert http.get(long.headers["location"]).status_code == 200
         page = http.get(answer.headers["location"])
         assert 'action="/login?next=/jobs%3Fstatus%3DDONE"' in page.text
         wrong = http.post("/login?next=/jobs", data={"token": "pw_0_1"})
@@ -204,6 +206,9 @@ def test_a_form_needs_the_login_that_made_it(served: Any) -> None:
         with served.http(served.token("root", Scope.ADMIN)) as admin:
             newest = admin.get("/v1/audit?limit=1").json()["entries"][0]
             assert (newest["who"], newest["why"], newest["what"]) == ("ann", "sorting", f"POST /jobs/{job}/tags")
+            assert admin.get(f"/v1/jobs/{job}").json()["tags"] == ["a", "b"]
+            many = http.post(f"/jobs/{job}/tags", data={"tags": ",".join(map(str, range(101))), "form": mine})
+            assert (many.status_code, "at most 100 tags" in many.text) == (422, True)
             assert admin.get(f"/v1/jobs/{job}").json()["tags"] == ["a", "b"]
 
 

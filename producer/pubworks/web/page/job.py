@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 
+from pubworks.errors import SubmissionError
 from pubworks.primitives.display import chart
 from pubworks.primitives.timeline import timeline
 from pubworks.states import BatchState, JobState, Scope
@@ -199,6 +200,8 @@ def set_tags(
 ) -> Response:
     """Give a job these tags, which stand between commas, and no others."""
     words = [word.strip() for word in tags.split(",") if word.strip()]
+    if len(words) > api.MOST_TAGS:
+        raise SubmissionError(f"A job has at most {api.MOST_TAGS} tags, not {len(words)}. Leave some out.")
     with because(why):
         found = api.update_tags(job_id, visit.desk, who, words)
     return done(f"/jobs/{found['id']}")

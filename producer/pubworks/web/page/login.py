@@ -17,7 +17,7 @@ from pubworks.web.page.visit import CHECKED, Visiting, done
 
 router = APIRouter()
 
-_Path = Annotated[str, Query(max_length=2000)]
+_Path = Annotated[str, Query(max_length=door.LONGEST_PATH)]
 _Token = Annotated[str, Form(max_length=1000)]
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
+#: Most tags of a job.
+MOST_TAGS = 100
+
 JobId = Annotated[str, Path(description="The job's id, or enough of its beginning or end.", max_length=64)]
 _Text = Annotated[str | None, Query(max_length=200)]
 
@@ -138,7 +141,7 @@ def account(job_id: JobId, desk: AtDesk, who: Reader) -> dict[str, Any]:
 @router.put("/{job_id}/tags", response_model=models.JobStatus)
 def update_tags(
     job_id: JobId, desk: AtDesk, who: Submitter,
-    tags: Annotated[list[str], Body(embed=True, max_length=100, examples=[["vqe", "paper"]])],
+    tags: Annotated[list[str], Body(embed=True, max_length=MOST_TAGS, examples=[["vqe", "paper"]])],
 ) -> dict[str, Any]:  # fmt: skip
     """Give a job these tags and no others."""
     job = desk.own_job(job_id, who)

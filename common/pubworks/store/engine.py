@@ -246,7 +246,7 @@ def _unreachable(url: str, error: DBAPIError | sqlite3.Error) -> StoreUnreachabl
     if isinstance(told, sqlite3.Error):
         return StoreUnreachable(
             f"The database {make_url(url).database} cannot be used: {told}. See that its folder can be written and "
-            "that its disk has room, or name another one: PUBWORKS_DATA_DIR."
+            "that its disk has room, or name another one: PUBWORKS_DATABASE or PUBWORKS_DATA_DIR."
         )
     line = " ".join(str(told).split()).rstrip("?.")
     return StoreUnreachable(f"The database {shown} does not answer: {line}. Start it, or mend PUBWORKS_DATABASE.")

@@ -27,7 +27,8 @@ class Action(NamedTuple):
 
 ACTIONS = {
     "api.answered": Action(
-        "a request was answered; a stream of events has no `seconds`", ("method", "path", "status", "who", "seconds")
+        "a request was answered, or 499, its sender left; a stream of events has no `seconds`",
+        ("method", "path", "status", "who", "seconds"),
     ),
     "api.failed": Action("the server could not do what it should", ("error",)),
     "job.submitted": Action("a job was stored", ("job", "batches")),

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
+from starlette.requests import ClientDisconnect
 
 from pubworks.errors import NotAuthenticated, PubworksError, TooLarge
 from pubworks.store import logins, tokens
@@ -34,6 +35,9 @@ _SMALL_BYTES = 1 << 20
 
 #: Seconds without a byte after which an upload is given up, and in which it must be whole.
 _STALL_S, _WHOLE_S = 30.0, 600.0
+
+#: What the log has for an answer that nobody waited for, as those of proxies do.
+_LEFT = 499
 
 _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -87,6 +91,8 @@ class Gate:
             await self._pass(scope, receive, answer)
         except PubworksError as error:
             await problem_of(error, scope)(scope, receive, answer.send)
+        except ClientDisconnect:
+            answer.give_up()
         except Exception as error:
             log("api.failed", logging.ERROR, error=f"{type(error).__name__}: {masked(str(error))}")
             if answer.is_begun and not answer.is_whole:
@@ -194,6 +200,10 @@ class _Answer:
             is_this = self._scope["query_string"].decode("latin-1") == paper.version(path.removeprefix(door.STATIC))
             return _OF_FILES if is_this else _OF_FILES_WITHOUT_HASH
         return _OF_PAGES if _is_of(headers, b"text/html") else _OF_DATA
+
+    def give_up(self) -> None:
+        """Note that whoever asked has left, whatever was sent after them."""
+        self._status = _LEFT
 
     def note(self) -> None:
         """Write the line; neither query nor headers, which may hold secrets."""

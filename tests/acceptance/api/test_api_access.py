@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +218,21 @@ def test_sigterm_ends_it_well(serve_on: Any) -> None:
     with serve_on() as served:
         served.process.terminate()
         assert served.process.wait(20) == 0
+
+
+def test_who_leaves_in_the_midst_of_an_upload_is_no_failure_of_the_server(served: Any) -> None:
+    log_before = served.log.read_text()
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+
+    def half() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="job"\r\n\r\n{'
+        raise ConnectionError
+
+    with served.user("lea") as lea, pytest.raises(ConnectionError):
+        lea.post("/v1/jobs", content=half(), headers=kind)
+    told = eventually(
+        lambda: [line for line in served.log.read_text()[len(log_before) :].splitlines() if "who=lea" in line],
+        what="the line of the upload",
+    )
+    assert "status=499" in told[0]
+    assert "api.failed" not in served.log.read_text()[len(log_before) :]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import ColumnElement, Connection, select, update
 
-from pubworks.states import BatchState, JobState
+from pubworks.states import OPEN, BatchState, JobState
 from pubworks.store import jobs, listing, sessions
 from pubworks.store.records import SessionRecord, Wanted
 from pubworks.store.store import Store
@@ -24,18 +24,23 @@ def cancel_jobs(store: Store, *, tags: Iterable[str] = (), session: str | None =
 
 def open_jobs(store: Store, *, tags: Iterable[str] = (), session: str | None = None) -> list[str]:
     """Return the ids of the jobs with all of these tags, of this session, that have not ended; oldest first."""
-    return _jobs_in(store, (JobState.QUEUED, JobState.RUNNING), tags, session)
+    return _jobs_in(store, OPEN, tags, session)
 
 
-def cancel_session(store: Store, session_id: str) -> int:
+def cancel_session(store: Store, session_id: str, owner: str | None = None) -> int:
     """Close a session and cancel its open jobs. Returns how many were cancelled.
+
+    Args:
+        store: The database.
+        session_id: The session.
+        owner: Whose jobs alone; None: everybody's.
 
     Raises:
         SessionNotFound: No session has this id.
     """
     with store.write() as connection:
         sessions.close(connection, session_id)  # by itself: who holds one of its batches may wait for its row
-    return cancel_jobs(store, session=session_id)
+    return sum(_cancel(store, job_id) for job_id in _jobs_in(store, OPEN, (), session_id, owner))
 
 
 def end_sessions(store: Store) -> None:
@@ -49,10 +54,12 @@ def end_sessions(store: Store) -> None:
             sessions.end(connection, session.id)
 
 
-def _jobs_in(store: Store, states: tuple[JobState, ...], tags: Iterable[str], session: str | None) -> list[str]:
+def _jobs_in(
+    store: Store, states: tuple[JobState, ...], tags: Iterable[str], session: str | None, owner: str | None = None
+) -> list[str]:
     wanted = Wanted(None, states=states, tags=tuple(tags), session=session, descending=False)
     with store.read() as connection:
-        return [record.id for record in listing.find_jobs(connection, wanted)]
+        return [record.id for record in listing.find_jobs(connection, wanted) if owner in (None, record.owner)]
 
 
 def _cancel(store: Store, job_id: str) -> bool:

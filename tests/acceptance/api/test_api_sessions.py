@@ -99,6 +99,21 @@ def test_the_parts_of_a_job_are_for_those_who_may_see_it(served: Any) -> None:
         assert paul.get("/v1/backends/nothing").status_code == 422
 
 
+def test_who_cancels_their_session_leaves_the_jobs_of_others_in_it(served: Any) -> None:
+    with served.user("ines") as ines, served.user("olga", Scope.OPERATE) as olga:
+        name = opened(ines).json()["id"]
+        theirs, mine = (
+            replace(draft(served.client.new_id(), *one_each(1), backend="basic", session=name), owner=owner)
+            for owner in ("olga", "ines")
+        )
+        for job in (theirs, mine):
+            with served.client.store.write() as connection:
+                jobs.submit(connection, job)
+        assert ines.post(f"/v1/sessions/{name}/cancel").json()["cancelled"] == 1
+        assert [olga.get(f"/v1/jobs/{job.id}").json()["status"] for job in (theirs, mine)] == ["QUEUED", "CANCELLED"]
+        assert olga.post(f"/v1/sessions/{name}/cancel").json()["cancelled"] == 1
+
+
 def test_counts_that_come_during_a_download_make_none_twice(served: Any) -> None:
     job = replace(draft(served.client.new_id(), *one_each(1), backend="basic"), owner="paul")
 

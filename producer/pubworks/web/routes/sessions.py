@@ -86,9 +86,9 @@ def close_session(session_id: SessionId, desk: AtDesk, who: Submitter) -> dict[s
 
 @router.post("/{session_id}/cancel", response_model=models.CancelledSession)
 def cancel_session(session_id: SessionId, desk: AtDesk, who: Submitter) -> dict[str, Any]:
-    """Close one, and cancel its jobs that have not ended."""
+    """Close one, and cancel one's own jobs of it that have not ended; for operators, everybody's."""
     whole_id = own(desk, session_id, who).id
-    cancelled = ending.cancel_session(desk.session.store, whole_id)
+    cancelled = ending.cancel_session(desk.session.store, whole_id, who.viewer)
     return {**in_full(look(desk.session, whole_id)), "cancelled": cancelled}
 
 

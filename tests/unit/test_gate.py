@@ -6,6 +6,7 @@ import asyncio
 import socket
 from typing import Any
 
+import httpx
 import pytest
 
 from pubworks.errors import TooLarge
@@ -21,6 +22,10 @@ def test_a_body_that_does_not_come_in_time_is_given_up(limit: str, monkeypatch: 
 
     with pytest.raises(TooLarge, match="Send it again"):
         asyncio.run(gate._Body(nothing, 100, "").receive())
+
+
+def test_a_client_ends_an_idle_connection_before_the_server_does() -> None:
+    assert (httpx.Limits().keepalive_expiry or 0) * 2 < server.IDLE_S
 
 
 def test_no_part_of_an_answer_waits_for_the_one_before() -> None:

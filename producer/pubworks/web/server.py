@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 _MOST_CONNECTIONS = 1000
 
 
+#: Seconds that a connection may be idle: longer than clients keep one (httpx: 5), so that it is not ended by the server
+#: just when a client sends the next request.
+IDLE_S = 20
+
+
 def serve(
     settings: Settings, host: str, port: int, tell: Callable[[str], object], metrics_port: int | None = None
 ) -> None:
@@ -51,6 +56,7 @@ def serve(
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, proxy_headers=False, ws="none",
             limit_concurrency=_MOST_CONNECTIONS, timeout_graceful_shutdown=int(settings.shutdown_grace_s),
+            timeout_keep_alive=IDLE_S,
         )  # fmt: skip
         server = _Server(config, lambda: tell(f"http://{shown}:{listener.getsockname()[1]}"), app.desk.feed.close)
         server.run(sockets=[listener])

@@ -169,8 +169,12 @@ def circular() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "run_options", [{"noise_model": AER}, {"x": np.arange(3)}, {"x": {1, 2}}, {"x": 1j}, {"x": b"1"}, circular()]
-)
+    "run_options",
+    [
+        {"noise_model": AER}, {"x": np.arange(3)}, {"x": {1, 2}}, {"x": 1j}, {"x": b"1"}, circular(),
+        {"x": float("nan")}, {"x": [float("inf")]},
+    ],
+)  # fmt: skip
 def test_run_options_that_are_not_json(client: Client, run_options: dict[str, Any]) -> None:
     with pytest.raises(SubmissionError, match="must be JSON values"):
         Sampler(AER, options={"run_options": run_options}, client=client).run([plain()])

@@ -88,7 +88,7 @@ def check_options(options: dict[str, Any], own: set[str]) -> None:
     if seed is not None and not 0 <= seed < 2**63:
         raise SubmissionError(f"seed_simulator is {seed}; it must be a number from 0 to 2**63 - 1.")
     try:
-        json.dumps(options)
+        json.dumps(options, allow_nan=False)  # PostgreSQL keeps no NaN in JSON
     except (TypeError, ValueError) as error:
         raise SubmissionError(
             f"The options must be JSON values, since workers elsewhere read them: {error}. "

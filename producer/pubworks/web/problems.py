@@ -142,7 +142,7 @@ async def _of_data(request: Request, error: Any) -> Response:  # noqa: ARG001
         request.scope,
         "WrongInput",
         kind,
-        "A value cannot be looked up in the database: it holds a NUL, or is too large.",
+        "The database cannot hold a value: it has a NUL or NaN in it, or is too large.",
     )
 
 

@@ -15,6 +15,14 @@ from pubworks.store import fleet
 from pubworks.store.store import Store
 from pubworks.testing.servers import eventually, private_postgresql, private_redis, program
 
+#: A simulator that keeps one core busy.
+AER = """
+[backends.aer1]
+factory = "qiskit_aer:AerSimulator"
+arguments = { max_parallel_threads = 1 }
+max_circuits = 5
+"""
+
 
 @contextlib.contextmanager
 def servers(config: str) -> Iterator[Client]:

@@ -18,7 +18,7 @@ from redis import Redis
 from rich.console import Console
 from sqlalchemy import text
 
-from benchmarks.fleet import servers, workers
+from benchmarks.fleet import AER, servers, workers
 from benchmarks.measure import bell, sweep
 from benchmarks.scale_report import COMPUTES, WAITS, Cost, Point, Report
 from pubworks.client import Client, Job, Sampler
@@ -36,12 +36,6 @@ _QPU = """
 factory = "pubworks.testing.qpu:backend"
 arguments = {{ url = "{url}" }}
 max_circuits = 1
-"""
-_AER = """
-[backends.aer1]
-factory = "qiskit_aer:AerSimulator"
-arguments = { max_parallel_threads = 1 }
-max_circuits = 5
 """
 
 
@@ -64,7 +58,7 @@ def cpu_bound() -> Iterator[Point]:
     """Yield the runs a second of a simulator that keeps one core busy."""
     one, cores = None, len(os.sched_getaffinity(0))
     for number in _CPU_WORKERS:
-        with servers(_AER) as client, workers(client, number, "aer1"):
+        with servers(AER) as client, workers(client, number, "aer1"):
             sampler = Sampler("aer1", options={"seed_simulator": 1}, client=client)
             sampler.run(sweep(pubs=2 * number, sets=5, qubits=15), shots=100).result(120)
             job = sampler.run(sweep(pubs=4, sets=50, qubits=15), shots=4096)

@@ -113,8 +113,8 @@ def _batch(values: dict[str, Any]) -> BatchDraft:
     return BatchDraft(**{**values, "slices": tuple(Slice(*piece) for piece in values["slices"])})
 
 
-def pack_inputs(pubs: Sequence[StoredPub], circuits: Mapping[str, bytes]) -> bytes:
-    """Return PUBs and circuits as one parcel."""
+def pack_inputs(file: IO[bytes], pubs: Sequence[StoredPub], circuits: Mapping[str, bytes]) -> None:
+    """Write PUBs and circuits as one parcel."""
     blobs = list(circuits.values())
     head = []
     for pub in pubs:
@@ -122,9 +122,7 @@ def pack_inputs(pubs: Sequence[StoredPub], circuits: Mapping[str, bytes]) -> byt
         places = {name: len(blobs) + number for number, name in enumerate(held)}
         head.append({**asdict(replace(pub, parameter_values=None, measurement=None)), **places})
         blobs.extend(held.values())
-    file = io.BytesIO()
     write(file, {"circuits": list(circuits), "pubs": head}, blobs)
-    return file.getvalue()
 
 
 def unpack_inputs(parcel: bytes) -> tuple[list[StoredPub], dict[str, bytes]]:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import socket
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from tests.acceptance.api.breaking import breaking
 from tests.acceptance.api.test_api_access import problem
@@ -137,3 +143,24 @@ def test_counts_that_come_during_a_download_make_none_twice(served: Any) -> None
         store(10, 30)
         assert [*seen, *(chunk.first_shot for chunk in found)] == [0, 20, 30, 40]
         assert len(way.broken) == 1
+
+
+def test_who_fetches_inputs_slowly_has_them_on_disk(serve_on: Any) -> None:
+    def megabytes() -> int:
+        return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{served.process.pid}/status").read_text())[1]) >> 10  # type: ignore[index]
+
+    with serve_on() as served, ExitStack() as readers:
+        job = replace(draft(served.client.new_id(), *one_each(1), backend="basic"), owner="paul")
+        job = replace(job, pubs=(replace(job.pubs[0], parameter_values=os.urandom(50 << 20)),))
+        with served.client.store.write() as connection:
+            jobs.submit(connection, job)
+        narrow = httpx.HTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)])
+        token = {"Authorization": f"Bearer {served.token('paul', Scope.READ)}"}
+        paul = readers.enter_context(httpx.Client(base_url=served.url, headers=token, transport=narrow, timeout=60))
+        with served.user("paul") as fast:
+            size = len(fast.get(f"/v1/jobs/{job.id}/inputs").content)
+        before = megabytes()
+        slow = [readers.enter_context(paul.stream("GET", f"/v1/jobs/{job.id}/inputs")).iter_raw() for _ in range(6)]
+        assert all(next(answer) for answer in slow)
+        assert size > 50 << 20
+        assert megabytes() - before < 200, "each has 50 MiB to come"

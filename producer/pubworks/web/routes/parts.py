@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from tempfile import SpooledTemporaryFile
 from typing import IO, Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from pubworks.ledger import parcels
 from pubworks.web import models
 from pubworks.web.desk import AtDesk, Desk, Reader
+from pubworks.web.intake import IN_MEMORY
 from pubworks.web.routes.jobs import JobId
 from pubworks.web.routes.results import Pub
 
@@ -22,8 +23,8 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
 #: bytes follow.
 CHUNK = struct.Struct("!QQQQQ")
 
-#: Bytes of chunks that are kept in memory, and those that are sent at once.
-_IN_MEMORY_BYTES, _PIECE_BYTES = 16 << 20, 1 << 16
+#: Bytes that are sent at once.
+_PIECE_BYTES = 1 << 16
 
 INPUTS, CHUNKS = "application/vnd.pubworks.inputs", "application/vnd.pubworks.chunks"
 
@@ -47,15 +48,18 @@ def pub_parts(job_id: JobId, pub: Pub, desk: AtDesk, who: Reader) -> dict[str, A
 
 
 @router.get(
-    "/inputs", response_class=Response, responses=_bytes(INPUTS, "As `pubworks.ledger.parcels.unpack_inputs` reads it.")
-)
+    "/inputs", response_class=StreamingResponse,
+    responses=_bytes(INPUTS, "As `pubworks.ledger.parcels.unpack_inputs` reads it."),
+)  # fmt: skip
 def inputs(
     job_id: JobId, desk: AtDesk, who: Reader,
     circuits: Annotated[bool, Query(description="Whether to send the circuits too.")] = True,
-) -> Response:  # fmt: skip
+) -> StreamingResponse:  # fmt: skip
     """Send the PUBs of a job as they are stored."""
     found = desk.client.ledger.inputs(desk.job(job_id, who).job_id(), circuits=circuits)
-    return Response(parcels.pack_inputs(*found), media_type=INPUTS)
+    file = _file(desk)
+    parcels.pack_inputs(file, *found)
+    return StreamingResponse(_pieces(file), media_type=INPUTS)
 
 
 @router.get(
@@ -75,18 +79,23 @@ def chunks(
 
 def _frames(desk: Desk, job_id: str, pub: int, start: tuple[int, int]) -> IO[bytes]:
     """Return the chunks in a file: the transaction that gives them belongs to this thread, and must not last."""
-    file = SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
+    file = _file(desk)
     with desk.client.ledger.chunks(job_id, pub) as found:
         for chunk in found:
             if (chunk.first_shot, chunk.first) < start:
                 continue
             file.write(CHUNK.pack(chunk.first, chunk.end, chunk.first_shot, chunk.shots, len(chunk.outcomes)))
             file.write(chunk.outcomes)
-    file.seek(0)
     return file
+
+
+def _file(desk: Desk) -> IO[bytes]:
+    """Return a file for what somebody may take slowly, which would be in memory as long."""
+    return SpooledTemporaryFile(IN_MEMORY, dir=str(desk.session.settings.data_dir))
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:
     with file:
+        file.seek(0)
         while piece := file.read(_PIECE_BYTES):
             yield piece

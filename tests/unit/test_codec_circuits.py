@@ -145,7 +145,7 @@ def test_a_circuit_that_qpy_cannot_express_is_refused() -> None:
         encode(circuit)
 
 
-@pytest.mark.parametrize("metadata", [{"x": object()}, {"x": {1, 2}}, {"x": 1j}])
+@pytest.mark.parametrize("metadata", [{"x": object()}, {"x": {1, 2}}, {"x": 1j}, {"x": float("nan")}])
 def test_metadata_that_is_not_json_is_refused(metadata: dict[str, object]) -> None:
     with pytest.raises(SubmissionError, match="JSON values in circuit.metadata"):
         encode(QuantumCircuit(1, metadata=metadata))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import struct
 import warnings
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ def encode(circuit: QuantumCircuit) -> CircuitBlob:
         SubmissionError: QPY cannot express the circuit, or its metadata is not JSON.
     """
     try:
+        json.dumps(circuit.metadata, allow_nan=False)  # PostgreSQL keeps no NaN in JSON
         raw = _dump(circuit)
     except (QpyError, TypeError, ValueError) as error:
         raise SubmissionError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
@@ -41,12 +41,13 @@ def current() -> Author | None:
     return _author.get()
 
 
-@contextmanager
-def because(why: str | None) -> Iterator[None]:
+def because(why: str | None) -> AbstractContextManager[None]:
     """Have the author of this context, if there is one, give this reason."""
     author = _author.get()
-    if author is None:
-        yield
-        return
-    with acting(replace(author, why=why)):
-        yield
+    return nullcontext() if author is None else acting(replace(author, why=why))
+
+
+def concerning(whom: str) -> AbstractContextManager[None]:
+    """Have the author of this context, if there is one, tell what else it is about."""
+    author = _author.get()
+    return nullcontext() if author is None else acting(replace(author, what=f"{author.what} {whom}"))

@@ -37,8 +37,10 @@ def check_name(session: Session, name: str) -> None:
 def change(session: Session, name: str, changes: dict[str, Any]) -> None:
     """Change limits of a backend for the whole fleet; None lifts one."""
     from pubworks.store import limits as store
+    from pubworks.store.authors import concerning
 
-    with session.store.write() as connection:
+    said = " ".join(f"{limit}={'none' if value is None else value}" for limit, value in changes.items())
+    with concerning(said), session.store.write() as connection:
         row = store.standing(connection, [name]).get(name)
         if row is None or row.configured is None:  # else the first worker would put them in place of these
             store.configure(connection, name, _configured(session, name))

@@ -209,8 +209,9 @@ def test_limits_are_set_and_shown(place: Place) -> None:
     assert shown == place.straight("backends", "limits", "picky")
     assert "0 of 3" in shown[1]
     with place.served.client.store.read() as connection:
-        told = [row.why for row in audit.entries(connection, 10) if row.what == "PATCH /v1/backends/picky/limits"]
-    assert told == [None, "the vendor asked"]
+        told = [(row.what, row.why) for row in audit.entries(connection, 10) if "picky/limits" in row.what]
+    of = "PATCH /v1/backends/picky/limits"
+    assert told == [(f"{of} submit=none", None), (f"{of} submit=20/s burst 4 in_flight=3", "the vendor asked")]
 
 
 def test_a_backend_goes_on_when_somebody_knows_that_it_is_back(place: Place) -> None:
@@ -259,7 +260,10 @@ def test_tokens_are_made_listed_and_revoked_and_the_audit_tells(place: Place) ->
     entries = json.loads(place.run("audit", "--json", "-n", 1500, **admin)[1])["entries"]
     assert entries == json.loads(place.straight("audit", "--json", "-n", 1500)[1])["entries"]
     whys = {(entry["who"], entry["what"], entry["why"]) for entry in entries}
-    assert {("root", "POST /v1/tokens", "a visitor"), ("root", f"DELETE /v1/tokens/{token_id}", "gone")} <= whys
+    assert {
+        ("root", "POST /v1/tokens cleo read", "a visitor"),
+        ("root", f"DELETE /v1/tokens/{token_id}", "gone"),
+    } <= whys
 
 
 def test_the_audit_comes_in_pages(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

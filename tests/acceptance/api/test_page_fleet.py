@@ -90,7 +90,8 @@ def test_limits_are_set_by_operators(served: Any) -> None:
         assert "5/min" in page
         assert "0 of 3" in page
     deed = newest_deed(served)
-    assert (deed["what"], deed["why"]) == ("POST /backends/basic/limits", "they asked")
+    what = "POST /backends/basic/limits submit=5/min requests=none in_flight=3"
+    assert (deed["what"], deed["why"]) == (what, "they asked")
 
 
 def test_a_backend_that_is_back_is_resumed_by_operators(served: Any) -> None:

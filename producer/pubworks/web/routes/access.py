@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from pubworks.states import Scope
 from pubworks.store import audit, tokens
+from pubworks.store.authors import concerning
 from pubworks.store.engine import now
 from pubworks.views import documents
 from pubworks.web import models
@@ -52,9 +53,10 @@ def list_tokens(desk: AtDesk, _who: Admin) -> dict[str, Any]:
 @router.post("/tokens", response_model=models.NewToken, status_code=201)
 def create_token(asked: TokenRequest, desk: AtDesk, _who: Admin) -> dict[str, Any]:
     """Make a token. The answer is the only place where it is ever shown."""
-    with desk.session.store.write() as connection:
-        token_id, token = tokens.create(connection, asked.owner, set(asked.scopes), asked.lasts_s)
-    return {"id": token_id, "owner": asked.owner, "scopes": sorted(set(asked.scopes)), "token": token}
+    scopes = sorted(set(asked.scopes))
+    with concerning(f"{asked.owner} {','.join(scopes)}"), desk.session.store.write() as connection:
+        token_id, token = tokens.create(connection, asked.owner, scopes, asked.lasts_s)
+    return {"id": token_id, "owner": asked.owner, "scopes": scopes, "token": token}
 
 
 @router.delete("/tokens/{token_id}", response_model=models.RevokedToken)

@@ -17,7 +17,7 @@ from tests.chaos.workload import KINDS
 
 from pubworks import queue
 from pubworks.client import Job
-from pubworks.errors import PubworksError
+from pubworks.errors import PubworksError, StoreUnreachable
 from pubworks.testing.servers import Server, eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.long]
@@ -43,6 +43,7 @@ def stage(scene, request) -> Iterator[Stage]:
     with contextlib.suppress(TimeoutError):
         eventually(lambda: _all_over(stage), _END_S)
     time.sleep(0.5)
+    eventually(lambda: _answers(stage), _END_S, what="the database answers")
     problems = check(stage, expected, resolved=cancelled).problems
     if problems:
         print(stage.logs()[-60_000:])
@@ -55,6 +56,15 @@ def _all_over(stage: Stage) -> bool:
         return all(job.state.is_final for job in stage.client.jobs(limit=1000))
     except PubworksError:
         return False
+
+
+def _answers(stage: Stage) -> bool:
+    """Return whether the database answers; over a connection from before it was away, it does not."""
+    try:
+        stage.store.check_schema()
+    except StoreUnreachable:
+        return False
+    return True
 
 
 def submit(stage: Stage, kind: str = "mixture") -> Job:

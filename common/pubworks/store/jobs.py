@@ -41,7 +41,7 @@ _INSERT_PUBS = pubs.insert()
 _INSERT_BATCHES = batches.insert().values(due_at=now())
 _GET = select(*RECORD).where(jobs.c.id == bindparam("p_job"))
 _STATE = select(jobs.c.state).where(jobs.c.id == bindparam("p_job"))
-_OTHERS = "`pubworks list` shows those there are; for one of another database, PUBWORKS_DATABASE must name that."
+_OTHERS = "`pubworks list` shows those there are; for one of elsewhere, set PUBWORKS_DATABASE or PUBWORKS_URL."
 _LOAD_PUBS = select(*_PUB).where(
     pubs.c.job_id == bindparam("p_job"), pubs.c.position.in_(bindparam("p_pubs", expanding=True))
 )

@@ -23,7 +23,7 @@ from pubworks.store.tables import tokens
 _PREFIX = "pw"
 _ID_BYTES, _SECRET_BYTES = 6, 32
 
-_UNKNOWN = "The token is unknown. Ask for one: pubworks token create NAME"
+_UNKNOWN = "The token is unknown. `pubworks token create NAME` makes one."
 
 _SHOWN = [column for column in tokens.c if column.name != "hash"]
 _VALID = (tokens.c.revoked_at.is_(None), or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now()))

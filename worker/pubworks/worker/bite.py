@@ -1,35 +1,40 @@
-"""How many calls of a provider a process takes on at once."""
+"""How much a process takes on at once."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator
 
-#: Seconds of calls that a process takes on at once: others may be free sooner, and what is done is stored after them.
-_TURN_S = 2.0
-
 
 class Bite:
-    """Takes on as many calls of one kind as a short time has room for, going by the last one.
+    """As many calls of one kind as a short time has room for, going by the last ones; one, as long as there was none.
+
+    Others may be free sooner, and what is done is stored when all are.
 
     Args:
         most: Most calls at once, however fast they are.
+        within_s: Seconds that they may take together.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._call_s = 0.0
+    def __init__(self, most: int, within_s: float) -> None:
+        self._most, self._within_s = most, within_s
+        self._call_s = math.inf
 
     def size(self) -> int:
         """Return how many calls to take on."""
-        return max(1, min(self._most, int(_TURN_S / self._call_s))) if self._call_s else self._most
+        return max(1, min(self._most, int(self._within_s / max(self._call_s, 1e-9))))
+
+    def note(self, seconds: float) -> None:
+        """Note how long a call took."""
+        self._call_s = seconds if self._call_s == math.inf else 0.7 * self._call_s + 0.3 * seconds
 
     @contextlib.contextmanager
     def call(self) -> Iterator[None]:
-        """Make one call."""
+        """Make one call, and note how long it takes."""
         began = time.monotonic()
         try:
             yield
         finally:
-            self._call_s = time.monotonic() - began
+            self.note(time.monotonic() - began)

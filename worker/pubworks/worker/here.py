@@ -17,6 +17,7 @@ from pubworks.store import batches, cancelling
 from pubworks.store.records import Claim, Run
 from pubworks.telemetry import log
 from pubworks.worker import landing, launch, trouble
+from pubworks.worker.bite import Bite
 from pubworks.worker.desk import Desk
 from pubworks.worker.submission import Work
 
@@ -73,7 +74,7 @@ class RunsHere:
         self._longest = 0.0
         self._store_at = math.inf
         self._cancel_at = 0.0
-        self._seconds = math.inf
+        self._bite = Bite(_BITE_MOST, _BITE_S)
 
     def has_room(self) -> bool:
         """Return whether another batch could be started now."""
@@ -88,8 +89,7 @@ class RunsHere:
         Returns:
             As many as fit, or as were done lately in a fraction of a second.
         """
-        quick = min(_BITE_MOST, int(_BITE_S / max(self._seconds, 1e-9)))
-        return max(1, quick, min(rings, self._room - len(self._flights)))
+        return max(self._bite.size(), min(rings, self._room - len(self._flights)))
 
     def take(self, claims: Sequence[Claim]) -> None:
         """Run batches, as soon as there is room."""
@@ -200,7 +200,7 @@ class RunsHere:
         self._over.append(run)
         seconds = time.monotonic() - flight.started
         self._longest = max(self._longest, seconds)
-        self._seconds = seconds if self._seconds == math.inf else 0.7 * self._seconds + 0.3 * seconds
+        self._bite.note(seconds)
 
     def _store(self) -> None:
         self._store_at = time.monotonic() + _STORE_AWAY_S  # if this fails

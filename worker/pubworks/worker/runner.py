@@ -40,8 +40,8 @@ _PASSES = (Cause.TRANSIENT, Cause.RATE_LIMITED, Cause.BACKEND_DOWN)
 #: Seconds of one turn, a few calls of a provider that keeps its runs, after which its leases are not renewed.
 _CALL_LONGEST_S = 300.0
 
-#: Most batches that are claimed in one transaction, to be submitted one after the other.
-_TOGETHER = 8
+#: Most batches that are claimed in one transaction, to be submitted one after the other, and the seconds for all.
+_TOGETHER, _TOGETHER_S = 8, 2.0
 
 #: Longest seconds that a runner waits for a limit or a pause before it looks again: an operator may have lifted it.
 _WAIT_LONGEST_S = 5.0
@@ -67,7 +67,7 @@ class Runner:
         self._here: RunsHere | None = None
         self._watch: Watch | None = None
         self._claimed: set[str] = set()
-        self._bite = Bite(_TOGETHER)
+        self._bite = Bite(_TOGETHER, _TOGETHER_S)
         self._build_at = 0.0
         self._unanswered = 0
         self._turned_at = math.inf

@@ -27,8 +27,8 @@ from pubworks.worker.submission import Work, prepare, warm_up
 #: Requests for the status of runs that are made before something else gets its turn.
 _CALLS = 4
 
-#: Most results that are fetched and then stored in one transaction.
-_FETCH = 16
+#: Most results that are fetched and then stored in one transaction, and the seconds for all.
+_FETCH, _FETCH_S = 16, 2.0
 
 #: Batches in doubt that are looked up before something else gets its turn.
 _LOOK_UPS = 4
@@ -59,7 +59,7 @@ class Watch:
         self._fetch_at = 0.0
         self._look_up_at = math.inf
         self._fetching: list[Claim] = []
-        self._bite = Bite(_FETCH)
+        self._bite = Bite(_FETCH, _FETCH_S)
         self._unstored: list[Run] = []
 
     def expect(self, in_s: float) -> None:
@@ -205,22 +205,7 @@ class Watch:
             self._unstored, self._fetching = [], []
 
     def _fetch_some(self) -> None:
-        looks = [self._over[number] for number in range(min(self._bite.size(), len(self._over)))]
-        desk = self._desk
-        with desk.store.write() as connection:
-            claims, wait = flights.take_up(
-                connection, desk.backend, looks, owner=desk.owner, lease_s=desk.lease_s, policy=desk.policy
-            )
-        self._fetching = claims
-        if claims and self._desk.claim_at < math.inf:
-            self._desk.claim_in(0.0)  # there is room at the provider
-        taken = {claim.batch_id for claim in claims}
-        others = {look.batch_id for look in looks} - taken if wait is None else set()
-        for batch_id in others:  # other workers have them
-            self._ends.pop(batch_id, None)
-        self._over = deque(look for look in self._over if look.batch_id not in taken | others)
-        if wait is not None:
-            self._fetch_at = time.monotonic() + min(wait, _WAIT_LONGEST_S)
+        desk, claims = self._desk, self._take_up()
         try:
             warm_up(desk.store, claims, circuits=False)
             desk.asked_to_wait = False
@@ -233,6 +218,26 @@ class Watch:
                     self._fetch_one(claim)
         finally:
             self._fetching = [run.claim for run in self._unstored]  # where the database was away, other leases end
+
+    def _take_up(self) -> list[Claim]:
+        """Take leases on some of the runs that are over, and forget those that other workers have."""
+        looks = [self._over[number] for number in range(min(self._bite.size(), len(self._over)))]
+        desk = self._desk
+        with desk.store.write() as connection:
+            claims, wait = flights.take_up(
+                connection, desk.backend, looks, owner=desk.owner, lease_s=desk.lease_s, policy=desk.policy
+            )
+        self._fetching = claims
+        if claims and desk.claim_at < math.inf:
+            desk.claim_in(0.0)  # there is room at the provider
+        taken = {claim.batch_id for claim in claims}
+        others = {look.batch_id for look in looks} - taken if wait is None else set()
+        for batch_id in others:
+            self._ends.pop(batch_id, None)
+        self._over = deque(look for look in self._over if look.batch_id not in taken | others)
+        if wait is not None:
+            self._fetch_at = time.monotonic() + min(wait, _WAIT_LONGEST_S)
+        return claims
 
     def _fetch_later(self, claim: Claim) -> None:
         with self._desk.store.write() as connection:
